@@ -1,0 +1,1 @@
+"""The vizkit app: a Dash shell around components that anybody can embed."""

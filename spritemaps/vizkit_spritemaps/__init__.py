@@ -1,0 +1,1 @@
+"""Sprite sheets that ship with vizkit: data only."""

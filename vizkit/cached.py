@@ -1,0 +1,194 @@
+"""A model as a technique sees it: every activation is computed once, kept, and refused where it would not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vizkit.errors import TooLarge, VizkitError
+from vizkit.models import ModelAdapter
+from vizkit.progress import Progress
+from vizkit.registry import source_hash
+from vizkit.store import Entry, content_key
+from vizkit.types import Activations, ImageBatch, LayerInfo, Pool, Rule, Target
+from vizkit.versions import core_hash, versions
+
+if TYPE_CHECKING:
+    from vizkit.workspace import Workspace
+
+MEMORY = 256_000_000
+"""Bytes of activations that are kept in memory; more are streamed to a memory-mapped file."""
+
+
+def model_code(workspace: Workspace, model: ModelAdapter) -> str:
+    """The hash of the plugin that a model came from, or of its class."""
+    return workspace.registry.source_of("models", model.name) or source_hash(type(model))
+
+
+class CachedModel:
+    """A model as a technique sees it: the same protocol, with activations and predictions cached, and the lane taken
+    only while something is computed."""
+
+    def __init__(self, workspace: Workspace, model: ModelAdapter, progress: Progress, job: object) -> None:
+        self.adapter = model
+        self._workspace, self._progress, self._job = workspace, progress, job
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.adapter, name)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "model": self.adapter.fingerprint(),
+            "code": [core_hash(), model_code(self._workspace, self.adapter)],
+            "versions": versions(),
+        }
+
+    def predict(self, images: ImageBatch) -> NDArray[np.float32]:
+        """As the adapter's, cached."""
+        key = content_key({**self._identity, "predict": images.content})
+        if entry := self._workspace.store.get("activations", key):
+            return entry.array("logits")
+        with self._computing():
+            logits = self.adapter.predict(images)
+        self._workspace.attempt(lambda: self._workspace.store.put("activations", key, {}, {"logits": logits}))
+        return logits
+
+    def backward(
+        self, images: ImageBatch, target: Target, *, rule: Rule = "normal", wrt: str | None = None
+    ) -> NDArray[np.float32]:
+        """As the adapter's, on the lane."""
+        with self._computing():
+            return self.adapter.backward(images, target, rule=rule, wrt=wrt)
+
+    def activations(
+        self,
+        images: ImageBatch,
+        layers: Sequence[str],
+        *,
+        pool: Pool = "none",
+        each: Callable[[Mapping[str, Activations]], None] | None = None,
+    ) -> dict[str, Activations]:
+        """As the adapter's, each layer cached; what is missing is computed in one pass, and refused beforehand with its
+        size where it is above the bound."""
+        known = {layer.path: layer for layer in self.adapter.layers()}
+        keys = {
+            path: content_key({**self._identity, "layer": path, "pool": pool, "images": images.content}) for path in layers
+        }
+        found = {p: e for p in layers if (e := self._workspace.store.get("activations", keys[p]))}
+        missing = [p for p in layers if p not in found]
+        ready = {p: Activations(known[p], e.array("values"), images.refs) for p, e in found.items()}
+        if missing:
+            ready |= self._compute(images, [known[p] for p in missing], pool, keys, each)
+        return {p: ready[p] for p in layers}
+
+    def _compute(
+        self,
+        images: ImageBatch,
+        layers: Sequence[LayerInfo],
+        pool: Pool,
+        keys: Mapping[str, str],
+        each: Callable[[Mapping[str, Activations]], None] | None,
+    ) -> dict[str, Activations]:
+        size = 4 * len(images) * sum(_numbers(layer, pool) for layer in layers)
+        room = self._workspace.store.room()
+        if size > room:
+            names = ", ".join(layer.path for layer in layers)
+            raise TooLarge(
+                f"The activations of {names} for {len(images)} images take {gigabytes(size)}, more than the"
+                f" {gigabytes(room)} there is room for. Use pooling mean or max, or fewer images."
+            )
+
+        def batch_done(ready: Mapping[str, Activations]) -> None:
+            done = len(next(iter(ready.values())).refs)
+            self._progress.report(done, len(images), text="looking at the images")
+            if each:
+                each(ready)
+
+        if size > MEMORY:
+            return self._stream(images, layers, pool, keys, batch_done)
+        with self._computing():
+            computed = self.adapter.activations(images, [layer.path for layer in layers], pool=pool, each=batch_done)
+        for path, a in computed.items():
+            self._put(keys[path], a.values)
+        return computed
+
+    def _stream(
+        self,
+        images: ImageBatch,
+        layers: Sequence[LayerInfo],
+        pool: Pool,
+        keys: Mapping[str, str],
+        each: Callable[[Mapping[str, Activations]], None],
+    ) -> dict[str, Activations]:
+        """One layer after another, batch by batch into a file: memory holds one batch."""
+        out = {}
+        for layer in layers:
+            try:
+                with self._workspace.store.writing("activations", keys[layer.path], {}) as folder:
+                    rows = ArrayFile(folder / "values.npy", len(images))
+                    for batch in images.batches(32):
+                        with self._computing():
+                            rows.append(self.adapter.activations(batch, [layer.path], pool=pool)[layer.path].values)
+                        self._progress.report(rows.rows, len(images), text=f"looking at the images: {layer.path}")
+                    rows.close()
+            except OSError as error:
+                raise VizkitError(
+                    f"The activations of {layer.path} could not be written to {self._workspace.store.root}: {error.strerror}."
+                    " Free some space, or set VIZKIT_CACHE to another folder."
+                ) from error
+            entry = self._workspace.store.get("activations", keys[layer.path])
+            if entry is None:
+                raise VizkitError(f"The activations of {layer.path} vanished from the cache while in use. Run it again.")
+            out[layer.path] = Activations(layer, entry.array("values"), images.refs)
+            each(out)
+        return out
+
+    def _put(self, key: str, values: NDArray[np.float32]) -> Entry | None:
+        entry: Entry | None = self._workspace.attempt(
+            lambda: self._workspace.store.put("activations", key, {}, {"values": values})
+        )
+        return entry
+
+    def _computing(self) -> Any:
+        self._progress.check()
+        self._workspace.pool.use(self.adapter)
+        return self._workspace.lane.held_by(self._job, self._progress.check)
+
+
+class ArrayFile:
+    """A `.npy` file of known length written row by row, with plain writes: a full disk is an error, never a crash."""
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self._path, self._total = path, rows
+        self._file: Any = None
+        self.rows = 0
+
+    def append(self, values: NDArray[np.float32]) -> None:
+        """The next rows, (n, ...)."""
+        if self._file is None:
+            self._file = self._path.open("wb")
+            header = {"descr": "<f4", "fortran_order": False, "shape": (self._total, *values.shape[1:])}
+            np.lib.format.write_array_header_1_0(self._file, header)
+        self._file.write(np.ascontiguousarray(values, "<f4").data)
+        self.rows += len(values)
+
+    def close(self) -> None:
+        """The file is whole now."""
+        self._file.close()
+
+
+def gigabytes(size: int) -> str:
+    """A number of bytes as a person reads it."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def _numbers(layer: LayerInfo, pool: Pool) -> int:
+    if pool != "none" or not layer.spatial:
+        return layer.channels
+    return int(np.prod([n or 1 for n in layer.shape]))
