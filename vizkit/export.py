@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vizkit import draw
-from vizkit.draw.frame import Pictures
+from vizkit.draw.frame import Pictures, Pixels
 from vizkit.draw.page import to_html
 from vizkit.errors import VizkitError
 from vizkit.results import Result
@@ -40,8 +40,15 @@ def save(result: Result, directory: Path | str, picture: Pictures, *, title: str
     target = Path(os.path.abspath(directory))
     target = target.resolve() if target.is_symlink() else target
     _refuse(target)
+
+    def shown(ref: str) -> Pixels:
+        try:
+            return picture(ref)
+        except OSError as error:  # not to be taken for a folder that cannot be written
+            raise VizkitError(f"The picture {ref!r} could not be read: {_reason(error)}.") from error
+
     with _in_place(target) as folder:
-        _write(result, folder, picture, title, question)
+        _write(result, folder, shown, title, question)
     return target
 
 
@@ -125,13 +132,18 @@ def _in_place(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise _unwritable(target, error) from error
     finally:
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
+        if target.exists():  # else the earlier export stays where it was put aside
+            shutil.rmtree(old, ignore_errors=True)
         for parent in reversed(made):
             with suppress(OSError):
                 parent.rmdir()
 
 
 def _unwritable(target: Path, error: OSError) -> VizkitError:
-    reason = (error.strerror or str(error)).lower()
-    return VizkitError(f"The export could not be written to {target}: {reason}. Name a folder elsewhere, or make room.")
+    text = f"The export could not be written to {target}: {_reason(error)}. Name a folder elsewhere, or make room."
+    return VizkitError(text)
+
+
+def _reason(error: OSError) -> str:
+    return " ".join((error.strerror or str(error)).lower().split())

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from vizkit.errors import NotFound, NotSupported, VizkitError
-from vizkit.graph import Nonlinearity, Plan, Step, Tensor, execute, feed, infer
+from vizkit.graph import Plan, Step, Tensor, execute, feed, infer
+from vizkit.nonlinear import Nonlinearity
 from vizkit.types import Rule
 
 Function: TypeAlias = Callable[..., Any]

@@ -81,7 +81,7 @@ def _upright(view: Bars, look: Look, values: NDArray[np.float64], low: float, hi
     canvas.path([(plot.left, plot.y(0)), (plot.right, plot.y(0))], look.soft)
     plot.names([_at(view.labels, i) for i in range(len(values))])
     best = np.argsort(np.where(np.isfinite(values), -values, np.inf), kind="stable")[:3]
-    most = ", ".join(f"{_at(view.labels, int(i))} {number(values[i], view.unit)}" for i in best)
+    most = ", ".join(f"{_at(view.labels, int(i))} ({number(values[i], view.unit)})" for i in best)
     y = canvas.paragraph(
         side(look), plot.bottom, f"Highest of {len(values):,}: {most}.", look.width - 2 * side(look), 12, look.soft
     )

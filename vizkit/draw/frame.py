@@ -135,7 +135,7 @@ def colours(values: NDArray[np.generic], low: float, high: float, name: ColourMa
     """Numbers (h, w) as colours, uint8 (h, w, 3), of a perceptual colour map; NaN comes out as its lowest."""
     import matplotlib
 
-    table = matplotlib.colormaps[name](np.linspace(0, 1, 256), bytes=True)[:, :3]
+    table = np.round(255 * matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
     unit = np.clip((np.asarray(values, float) - low) / (high - low), 0, 1)
     picked: Pixels = table[np.round(np.nan_to_num(unit, nan=0) * 255).astype(int)]
     return picked

@@ -70,14 +70,22 @@ def similarity(features: NDArray[np.generic], at: tuple[int, int, int]) -> NDArr
     return cosines
 
 
+def chosen(view: SimilarityOverlay) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+    """The patch (picture, row, column) that an overlay starts from, kept within it, and every patch's cosine to it."""
+    features = np.asarray(view.features)
+    if not features.size:
+        return (0, 0, 0), np.zeros((0, 0, 0))
+    n, row, column = (min(max(a, 0), size - 1) for a, size in zip(view.at, features.shape[:3], strict=True))
+    return (n, row, column), similarity(features, (n, row, column))
+
+
 def overlay(view: SimilarityOverlay, look: Look, picture: Pictures) -> Canvas:
     """Every picture under the similarity of its patches to the chosen one: the lighter, the more alike; that one yellow."""
     features = np.asarray(view.features)
     if features.ndim != 4 or not features.size:
         return nothing(view.title, look, "There is nothing to compare: no features.", view.note)
     n, rows, columns = features.shape[:3]
-    at = (min(view.at[0], n - 1), min(view.at[1], rows - 1), min(view.at[2], columns - 1))
-    cosines = similarity(features, at)
+    at, cosines = chosen(view)
     low, high = (-1.0, 1.0) if view.signed else (0.0, 1.0)
     canvas, y = start(view.title, look)
     shown = list(range(min(n, _PANELS)))

@@ -109,14 +109,15 @@ def _drawn(view: v.View, picture: Pictures) -> str:
         return known[name]
 
     for look, scheme in ((dark, "(prefers-color-scheme:dark)"), (light, "")):
-        if not isinstance(view, v.Tree | v.Graph):  # these scroll instead
+        if not isinstance(view, v.Tree):  # a tree scrolls instead
             media = " and ".join(m for m in (narrow, scheme) if m)
             sources.append(f"<source media='{media}' {_vector(view, picture, replace(look, width=_NARROW), encode)}>")
         if scheme:
             sources.append(f"<source media='{scheme}' {_vector(view, picture, look, encode)}>")
     last = _vector(view, picture, light, encode).replace("srcset=", "src=", 1)
     text = f"<img {last} alt='{escape(sentence(view))}'>"
-    return f"<div class='vk-draw'><picture>{''.join(sources)}{text}</picture></div>"
+    scrolls = f" tabindex='0' role='group' aria-label='{escape(view.title)}'" if isinstance(view, v.Tree | v.Graph) else ""
+    return f"<div class='vk-draw'{scrolls}><picture>{''.join(sources)}{text}</picture></div>"
 
 
 def _vector(view: v.View, picture: Pictures, look: Look, encode: Callable[[Pixels], str]) -> str:

@@ -11,7 +11,7 @@ from typing import assert_never
 import numpy as np
 
 from vizkit import views as v
-from vizkit.draw.maps import similarity
+from vizkit.draw.maps import chosen
 
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
@@ -29,7 +29,7 @@ def csv(view: v.View) -> str | None:
         case v.Heatmap():
             return _cells(("row", "column", "value"), np.asarray(view.values))
         case v.SimilarityOverlay():
-            return _cells(("image", "row", "column", "similarity"), similarity(view.features, view.at))
+            return _cells(("image", "row", "column", "similarity"), chosen(view)[1])
         case v.CellMap():
             channels, values = np.asarray(view.channels), np.asarray(view.values)
             rows = ([*at, int(channels[at]), values[at]] for at in np.ndindex(channels.shape))
@@ -93,7 +93,7 @@ def _cells(names: Sequence[str], values: np.ndarray[tuple[int, ...], np.dtype[np
 
 def _write(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     out = io.StringIO()
-    writer = _csv.writer(out, lineterminator="\n")
+    writer = _csv.writer(out, lineterminator="\r\n")
     writer.writerow([_text(n) for n in names])
     writer.writerows([_cell(c) for c in row] for row in rows)
     return out.getvalue()

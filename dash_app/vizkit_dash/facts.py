@@ -1,0 +1,109 @@
+"""What controls show about models and datasets. Some of it takes long (a model that nobody has opened yet, a folder of
+ten thousand pictures), so it is found out in threads, and asked for without waiting."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from vizkit import Dataset, ImageRef, LayerInfo, ModelAdapter, Workspace
+from vizkit.workspace import rank
+
+from vizkit_dash.jobs import sentence
+
+T = TypeVar("T")
+_PATIENCE = 0.05  # seconds that a request waits for what is usually there at once
+
+
+@dataclass(frozen=True)
+class Fact(Generic[T]):
+    """A value, or None with the sentence why there is none, or None without one: not known yet."""
+
+    value: T | None = None
+    error: str = ""
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is still being found out."""
+        return self.value is None and not self.error
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a dataset: its reference, label, and a few letters of its content's hash, for the address."""
+
+    ref: str
+    label: str | None
+    version: str
+
+
+class Facts:
+    """Facts by name, each found out once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        # One thread for models, since they load one after another, so that datasets never stand in that queue.
+        self._models = ThreadPoolExecutor(1, thread_name_prefix="vizkit-models")
+        self._datasets = ThreadPoolExecutor(2, thread_name_prefix="vizkit-datasets")
+        self._known: dict[tuple[str, str], Future[Any]] = {}
+        self._lock = threading.Lock()
+
+    def models(self) -> list[ModelAdapter]:
+        """Every model, the default first."""
+        return sorted(self.workspace.registry.models.values(), key=rank)
+
+    def datasets(self) -> list[Dataset]:
+        """Every dataset, the default first."""
+        return sorted(self.workspace.registry.datasets.values(), key=rank)
+
+    def layers(self, model: ModelAdapter) -> Fact[tuple[LayerInfo, ...]]:
+        """A model's layers."""
+        return self._ask(self._models, ("layers", model.name), model.layers)
+
+    def pictures(self, dataset: Dataset) -> Fact[tuple[Picture, ...]]:
+        """A dataset's pictures, in order."""
+        return self._ask(self._datasets, ("pictures", dataset.name), lambda: _pictures(dataset))
+
+    def picture(self, ref: str) -> Picture | None:
+        """One picture of a dataset that has been opened, or None."""
+        source = ref.partition("/")[0]
+        asked = self._known.get(("by ref", source))
+        dataset = self.workspace.registry.datasets.get(source)
+        if asked is None and dataset is not None:
+            found = self.pictures(dataset)
+            if found.value is None:
+                return None
+            asked = Future()
+            asked.set_result({p.ref: p for p in found.value})
+            self._known["by ref", source] = asked
+        found_picture: Picture | None = asked.result().get(ref) if asked else None
+        return found_picture
+
+    def close(self) -> None:
+        """Find out nothing more."""
+        self._models.shutdown(wait=False, cancel_futures=True)
+        self._datasets.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, pool: ThreadPoolExecutor, key: tuple[str, str], find: Callable[[], T]) -> Fact[T]:
+        with self._lock:
+            asked = self._known.get(key)
+            if asked is None or (asked.done() and asked.exception() is not None):
+                error = sentence(asked.exception() or Exception()) if asked else ""
+                asked = self._known[key] = pool.submit(find)
+                if error:  # asked again in the background; meanwhile the sentence stays
+                    return Fact(error=error)
+        wait([asked], _PATIENCE)
+        if not asked.done():
+            return Fact()
+        failed = asked.exception()
+        return Fact(error=sentence(failed)) if failed else Fact(asked.result())
+
+
+def _pictures(dataset: Dataset) -> tuple[Picture, ...]:
+    ids = dataset.ids()
+    batch = dataset.images(ids, (224, 224))
+    rows = zip(ids, batch.labels, batch.hashes, strict=True)
+    return tuple(Picture(str(ImageRef(dataset.name, id)), label, digest[:12]) for id, label, digest in rows)
