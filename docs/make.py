@@ -12,24 +12,21 @@ import json
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import signatures
+from result_schema import result_schema
+
+import vizkit as vk
+from vizkit import views
+from vizkit.cli import cli
+from vizkit.hookspecs import Hooks
+from vizkit.store import Home, Store
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
-
-import signatures  # noqa: E402
-from result_schema import result_schema  # noqa: E402
-
-import vizkit as vk  # noqa: E402
-from vizkit import views  # noqa: E402
-from vizkit.cli import cli  # noqa: E402
-from vizkit.hookspecs import Hooks  # noqa: E402
-from vizkit.store import Home, Store  # noqa: E402
-
 _MADE = "<!-- Made by `python docs/make.py` from the code; change it there. -->"
 _WIDTH = 100
 
@@ -86,7 +83,8 @@ def first_party() -> vk.Registry:
 def cli_page(workspace: vk.Workspace) -> str:
     """The --help of every command."""
     parts = ["# Command line", _MADE, "Every command says this with `--help`. A mistake is one line and exit code 2."]
-    for path, text in commands(cli, click.Context(cli, info_name="vizkit", obj=workspace, terminal_width=_WIDTH)):
+    context = click.Context(cli, info_name="vizkit", obj=workspace, terminal_width=_WIDTH, **cli.context_settings)
+    for path, text in commands(cli, context):
         parts += [f"## {path}", f"```text\n{text}\n```"]
     return _page(parts)
 
@@ -127,7 +125,7 @@ def techniques_page(registry: vk.Registry) -> str:
             (
                 f"`{name}`",
                 param.description,
-                f"a {param.marker.kind}" if param.marker else param.allowed(),
+                _one(param.marker.kind) if param.marker else param.allowed(),
                 "required" if param.required else _code(param.schema.get("default")),
             )
             for name, param in technique.signature.params.items()
@@ -144,7 +142,7 @@ def views_page() -> str:
         "The pictures that a `Result` can hold. The app and the exports draw every one of them, so a technique contains no"
         " drawing. In JSON a view is an object with its `kind`; [the schema](../result.schema.json) has every field.",
         "\n".join(
-            f"- `{a.name}` is `{a.definition}`{f': {a.text}' if a.text else ''}"
+            f"- `{a.name}` is `{signatures.plain(a.definition)}`{f': {a.text}' if a.text else ''}"
             for a in signatures.aliases("vizkit.views")
             if a.name in ("Array", "Picture", "ColourMap")
         ),
@@ -185,16 +183,19 @@ def python_page() -> str:
     parts = [
         "# Python",
         _MADE,
-        "All that a plugin or a program may use, after `import vizkit as vk`. What is not listed here may change at any time.",
+        "All that a plugin or a program may use, after `import vizkit as vk`. What is not here may change at any time.",
     ]
     for module, names in signatures.public_names().items():
-        parts += [f"## {module.rpartition('.')[2].capitalize()}", signatures.docstring(importlib.import_module(module))]
+        parts += [
+            f"## {module.rpartition('.')[2].capitalize()}",
+            signatures.first_paragraph(importlib.import_module(module)),
+        ]
         known = {a.name: a for a in signatures.aliases(module)}
         for name in names:
             thing = getattr(vk, name)
             parts.append(f"### {name}")
             if name in known:
-                parts += [_python(f"{name} = {known[name].definition}"), known[name].text]
+                parts += [_python(f"{name} = {signatures.wrapped(known[name].definition)}"), known[name].text]
             elif isinstance(thing, type):
                 lines = [f"- `{m.form}`{f': {m.text}' if m.text else ''}" for m in signatures.members(thing)]
                 parts += [_python(signatures.constructor(thing)), signatures.first_paragraph(thing), "\n".join(lines)]
@@ -211,7 +212,11 @@ def _python(text: str) -> str:
     return f"```python\n{text}\n```"
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _one(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     if not rows:
         return []
     lines = [heads, tuple("---" for _ in heads), *rows]

@@ -27,7 +27,10 @@ def result_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "schema": {"const": SCHEMA, "description": "version of this form"},
-            "technique": {"type": "string", "description": "id of the technique; empty where the function was called itself"},
+            "technique": {
+                "type": "string",
+                "description": "its id; empty where its function was called itself",
+            },
             "summary": {"type": "string", "description": "the answer in one sentence"},
             "views": {"type": "array", "items": {"$ref": "#/$defs/View"}},
             "partial": {"const": True, "description": "more is coming; absent from a finished result"},

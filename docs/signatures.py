@@ -11,7 +11,7 @@ import functools
 import importlib
 import inspect
 import json
-import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,72 +63,105 @@ def public_names() -> dict[str, list[str]]:
 
 def aliases(module: str) -> list[Alias]:
     """The assignments at a module's top level, each with the docstring that follows it."""
-    body = ast.parse(inspect.getsource(importlib.import_module(module))).body
+    source = inspect.getsource(importlib.import_module(module))
+    body = ast.parse(source).body
     found = []
     for node, after in zip(body, [*body[1:], None], strict=True):
-        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
+        target = _target(node)
         value = getattr(node, "value", None)
         if not isinstance(target, ast.Name) or value is None:
             continue
         text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
-        found.append(Alias(target.id, _written(value), _join(str(text))))
+        written = _join(ast.get_source_segment(source, value) or "")
+        found.append(Alias(target.id, written, _join(str(text))))
     return found
 
 
 def fields(cls: type) -> list[Field]:
     """The fields of a dataclass, inherited ones too."""
-    return [
-        Field(f.name, _readable(str(f.type)), _default(f), f.init, bool(f.kw_only)) for f in dataclasses.fields(cls) if f
-    ]
+    return [Field(f.name, plain(str(f.type)), _default(f), f.init, bool(f.kw_only)) for f in dataclasses.fields(cls)]
 
 
-def call(function: Callable[..., Any], name: str) -> str:
-    """`name(parameters) -> result`, without self, one parameter a line where it is long."""
+def plain(annotation: str) -> str:
+    """An annotation without what `Annotated` adds to it."""
+    tree = ast.parse(annotation, mode="eval").body
+    if isinstance(tree, ast.Subscript) and isinstance(tree.value, ast.Name) and tree.value.id == "Annotated":
+        inside = tree.slice
+        assert isinstance(inside, ast.Tuple)
+        return ast.unparse(inside.elts[0])
+    return annotation
+
+
+def call(function: Callable[..., Any], name: str, width: int = _LINE) -> str:
+    """`name(parameters) -> result`, without self, one parameter a line where it is longer than the width; 0 is endless."""
     signature = inspect.signature(function)
     parts = _parameters(p for p in signature.parameters.values() if p.name not in ("self", "cls"))
     result = signature.return_annotation
-    return _fitted(name, parts, "" if result is signature.empty else f" -> {_annotation(result)}")
+    return _fitted(name, parts, "" if result is signature.empty else f" -> {_annotation(result)}", width)
 
 
 def constructor(cls: type) -> str:
-    """`class Name(Base)` for what is subclassed or raised, `Name(parameters)` for what is made."""
-    bases = [b.__name__ for b in cls.__bases__ if b.__module__.startswith("vizkit") and b.__name__ in vk.__all__]
+    """`class Name(Base)` for what is subclassed or raised, and how one is made."""
+    bases = [b.__name__ for b in cls.__bases__ if b.__name__ in vk.__all__]
     head = f"class {cls.__name__}" + (f"({', '.join(bases)})" if bases else "")
-    if dataclasses.is_dataclass(cls):
-        shown = [f for f in fields(cls) if f.init]
-        parts = [f"{f.name}: {f.annotation}" + (f" = {f.default}" if f.default is not None else "") for f in shown]
-        first = next((i for i, f in enumerate(shown) if f.keyword), None)
-        if first is not None:
-            parts.insert(first, "*")
-        return f"{head}\n{_fitted(cls.__name__, parts)}" if bases else _fitted(cls.__name__, parts)
     own = vars(cls).get("__init__")
-    if own is None or getattr(cls, "_is_protocol", False):
+    if getattr(cls, "_is_protocol", False):
         return head
-    signature = inspect.signature(own)
-    parts = _parameters(p for p in list(signature.parameters.values())[1:])
-    return f"{head}\n{_fitted(cls.__name__, parts)}" if bases else _fitted(cls.__name__, parts)
+    if own is not None and inspect.getfile(inspect.unwrap(own)) == inspect.getfile(cls):
+        made = _fitted(cls.__name__, _parameters(list(inspect.signature(own).parameters.values())[1:]))
+    elif dataclasses.is_dataclass(cls):
+        made = _fitted(cls.__name__, _of_fields(f for f in fields(cls) if f.init))
+    else:
+        return head
+    return f"{head}\n{made}" if bases else made
 
 
 def members(cls: type) -> Iterator[Member]:
-    """What a class defines itself for others to read, call or override."""
-    if not dataclasses.is_dataclass(cls):
-        declared = {n: str(a) for n, a in vars(cls).get("__annotations__", {}).items()}
-        plain = {n: v for n, v in vars(cls).items() if isinstance(v, str | int | tuple | frozenset)}
-        for name in dict.fromkeys([*declared, *plain]):
-            if not name.startswith("_"):
-                annotation = f": {declared[name]}" if name in declared else ""
-                yield Member(f"{name}{annotation}" + (f" = {_literal(plain[name])}" if name in plain else ""), "")
+    """What a class itself defines, with words of its own, for others to read, call or override."""
+    for name, form in ({} if dataclasses.is_dataclass(cls) else _attributes(cls)).items():
+        if not name.startswith("_"):
+            yield Member(form, "")
     for name, value in vars(cls).items():
-        if name.startswith("_"):
+        if name.startswith("_") and name != "__call__":
             continue
         if isinstance(value, property | functools.cached_property):
             getter = value.fget if isinstance(value, property) else value.func
-            result = _annotation(inspect.signature(getter).return_annotation) if getter else ""
-            yield Member(f"{name}: {result}", first_line(getattr(cls, name, None) if value is None else value))
+            result = inspect.signature(getter).return_annotation if getter else ""
+            yield Member(f"{name}: {_annotation(result)}", first_paragraph(value))
         elif isinstance(value, classmethod | staticmethod):
-            yield Member(_flat(call(value.__func__, f"{cls.__name__}.{name}")), first_line(value.__func__))
-        elif inspect.isfunction(value):
-            yield Member(_flat(call(value, name)), first_line(getattr(cls, name)))
+            yield Member(call(value.__func__, f"{cls.__name__}.{name}", 0), first_paragraph(value.__func__))
+        elif inspect.isfunction(value) and (value.__doc__ or name == "__call__"):
+            yield Member(call(value, name, 0), first_paragraph(value) if value.__doc__ else "")
+
+
+def _attributes(cls: type) -> dict[str, str]:
+    """What the class assigns, and what its `__init__` declares: name -> `name: type = value`."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    made = next((n.body for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), [])
+    found = {}
+    for node in [*tree.body, *(n for n in made if isinstance(n, ast.AnnAssign))]:
+        target = _target(node)
+        own = isinstance(target, ast.Name)
+        if target is None or own != (node in tree.body):
+            continue
+        name = target.id if isinstance(target, ast.Name) else target.attr
+        annotation = f": {ast.unparse(node.annotation)}" if isinstance(node, ast.AnnAssign) else ""
+        value = vars(cls).get(name) if own else None
+        shown = isinstance(value, str | int | tuple | frozenset)
+        found[name] = f"{name}{annotation}" + (f" = {_literal(value)}" if shown else "")
+    return found
+
+
+def _target(node: ast.stmt) -> ast.Name | ast.Attribute | None:
+    """The one name or attribute that a statement assigns to."""
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets if isinstance(node, ast.Assign) else []
+    return targets[0] if len(targets) == 1 and isinstance(targets[0], ast.Name | ast.Attribute) else None
+
+
+def wrapped(union: str) -> str:
+    """A long union with one member a line."""
+    return union if len(union) <= _LINE else "(\n    " + union.replace(" | ", "\n    | ") + "\n)"
 
 
 def docstring(thing: object) -> str:
@@ -141,16 +174,11 @@ def first_paragraph(thing: object) -> str:
     return _join(docstring(thing).partition("\n\n")[0])
 
 
-def first_line(thing: object) -> str:
-    """The docstring up to its first empty line."""
-    return first_paragraph(thing)
-
-
 def _parameters(given: Iterable[inspect.Parameter]) -> list[str]:
     parts: list[str] = []
     bare = True
     for p in given:
-        stars = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+        stars = "*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else ""
         if p.kind is p.KEYWORD_ONLY and bare:
             parts.append("*")
         bare = bare and p.kind not in (p.KEYWORD_ONLY, p.VAR_POSITIONAL)
@@ -160,27 +188,22 @@ def _parameters(given: Iterable[inspect.Parameter]) -> list[str]:
     return parts
 
 
-def _fitted(name: str, parts: list[str], result: str = "") -> str:
+def _of_fields(shown: Iterable[Field]) -> list[str]:
+    parts: list[str] = []
+    for f in shown:
+        if f.keyword and "*" not in parts:
+            parts.append("*")
+        parts.append(f"{f.name}: {f.annotation}" + (f" = {f.default}" if f.default is not None else ""))
+    return parts
+
+
+def _fitted(name: str, parts: list[str], result: str = "", width: int = _LINE) -> str:
     line = f"{name}({', '.join(parts)}){result}"
-    return line if len(line) <= _LINE else f"{name}(\n" + "".join(f"    {p},\n" for p in parts) + f"){result}"
-
-
-def _flat(text: str) -> str:
-    return re.sub(r",\n\)", ")", text).replace("(\n    ", "(").replace(",\n    ", ", ")
+    return line if not width or len(line) <= width else f"{name}(\n" + "".join(f"    {p},\n" for p in parts) + f"){result}"
 
 
 def _annotation(annotation: Any) -> str:
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-
-
-def _readable(annotation: str) -> str:
-    """`Annotated[T, …]` as T."""
-    tree = ast.parse(annotation, mode="eval").body
-    if isinstance(tree, ast.Subscript) and isinstance(tree.value, ast.Name) and tree.value.id == "Annotated":
-        inside = tree.slice
-        assert isinstance(inside, ast.Tuple)
-        return ast.unparse(inside.elts[0])
-    return annotation
 
 
 def _default(field: Any) -> str | None:
@@ -199,10 +222,6 @@ def _literal(value: Any) -> str:
     if isinstance(value, frozenset):
         return "{" + ", ".join(sorted(map(_literal, value))) + "}"
     return value.__name__ if inspect.isroutine(value) else repr(value)
-
-
-def _written(value: ast.expr) -> str:
-    return re.sub(r"\s+", " ", ast.unparse(value))
 
 
 def _join(text: str) -> str:

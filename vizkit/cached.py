@@ -49,8 +49,13 @@ class CachedModel:
             "versions": versions(),
         }
 
+    def _own(self, images: ImageBatch) -> ImageBatch:
+        """The images at this model's size, where they are the run's: several models may share them."""
+        return images.at(self.adapter.image_size) if images.follows and images.size != self.adapter.image_size else images
+
     def predict(self, images: ImageBatch) -> NDArray[np.float32]:
         """As the adapter's, cached."""
+        images = self._own(images)
         key = content_key({**self._identity, "predict": images.content})
         if entry := self._workspace.store.get("activations", key):
             return entry.array("logits")
@@ -63,6 +68,7 @@ class CachedModel:
         self, images: ImageBatch, target: Target, *, rule: Rule = "normal", wrt: str | None = None
     ) -> NDArray[np.float32]:
         """As the adapter's, on the lane."""
+        images = self._own(images)
         with self._computing():
             return self.adapter.backward(images, target, rule=rule, wrt=wrt)
 
@@ -76,6 +82,7 @@ class CachedModel:
     ) -> dict[str, Activations]:
         """As the adapter's, each layer cached; what is missing is computed in one pass, and refused beforehand with its
         size where it is above the bound."""
+        images = self._own(images)
         known = {layer.path: layer for layer in self.adapter.layers()}
         keys = {
             path: content_key({**self._identity, "layer": path, "pool": pool, "images": images.content}) for path in layers

@@ -19,7 +19,9 @@ class InvalidParameter(VizkitError):
 
     def __init__(self, fields: dict[str, str]) -> None:
         self.fields = dict(fields)
-        super().__init__(" ".join(fields.values()))
+        parts = [sentence.partition(" See: ") for sentence in fields.values()]
+        commands = dict.fromkeys(command for _, _, command in parts if command)
+        super().__init__(" ".join(said for said, _, _ in parts) + (f" See: {'; '.join(commands)}" if commands else ""))
 
 
 class BadImage(VizkitError):

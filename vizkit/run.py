@@ -322,7 +322,8 @@ def _images(
     if not (technique.takes("dataset") or technique.takes("images")) and dataset is None:
         return None, None
     opened = workspace.dataset(dataset)
-    return opened, opened.images(opened.ids(), size)
+    ids = opened.ids()
+    return opened, opened.images(ids, size).following(lambda other: opened.images(ids, other))
 
 
 def _optional(schema: Mapping[str, Any]) -> bool:

@@ -61,12 +61,14 @@ class ImageBatch:
         load: Callable[[Sequence[int]], NDArray[np.uint8]],
         hashes: Sequence[str],
         labels: Sequence[str | None] | None = None,
+        at: Callable[[Size], ImageBatch] | None = None,
     ) -> None:
         self.refs = tuple(refs)
         self.size = size
         self.hashes = tuple(hashes)
         self.labels: tuple[str | None, ...] = tuple(labels) if labels is not None else (None,) * len(self.refs)
         self._load = load
+        self._at = at
         if not len(self.refs) == len(self.hashes) == len(self.labels):
             raise ValueError(f"{len(self.refs)} refs, {len(self.hashes)} hashes and {len(self.labels)} labels")
 
@@ -99,7 +101,24 @@ class ImageBatch:
             lambda rows: np.concatenate([where[r][0][[where[r][1]]].pixels for r in rows]),
             [b.hashes[i] for b, i in where],
             [b.labels[i] for b, i in where],
+            (lambda size: cls.concat([b.at(size) for b in batches])) if all(b.follows for b in batches) else None,
         )
+
+    @property
+    def follows(self) -> bool:
+        """Whether each model frames these images to its own size; so it is for the images of a run. What `at` gives, and
+        pixels from memory, keep their size whatever the model's."""
+        return self._at is not None
+
+    def at(self, size: Size) -> ImageBatch:
+        """The same images framed to another size (height, width), and kept at it."""
+        if self._at is None:
+            raise VizkitError(f"These images are {self.size[0]} x {self.size[1]} pixels and cannot be framed anew.")
+        return self._at(size)
+
+    def following(self, at: Callable[[Size], ImageBatch]) -> ImageBatch:
+        """The same batch, which each model frames to its own size by `at`."""
+        return ImageBatch(self.refs, self.size, self._load, self.hashes, self.labels, at)
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
@@ -141,6 +160,7 @@ class ImageBatch:
             lambda inner: self._load([picked[i] for i in inner]),
             [self.hashes[i] for i in picked],
             [self.labels[i] for i in picked],
+            (lambda size: self.at(size)[picked]) if self.follows else None,
         )
 
     def __repr__(self) -> str:

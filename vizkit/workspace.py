@@ -70,7 +70,7 @@ class Workspace:
     def images(self, given: Any, size: Size) -> ImageBatch:
         """A batch of images: references, files, or pixels as a uint8 array (n, h, w, 3), cropped to a size."""
         if isinstance(given, ImageBatch):
-            return given
+            return given.at(size).following(given.at) if given.follows and given.size != size else given
         if isinstance(given, np.ndarray):
             pixels = given[None] if given.ndim == 3 else given
             batch = ImageBatch.from_pixels(pixels)
@@ -78,7 +78,11 @@ class Workspace:
         listed = [given] if isinstance(given, str | Path | ImageRef) else list(given)
         if not listed:
             raise NotFound("No images were given.")
-        return ImageBatch.concat([self.image(ref, size) for ref in listed])
+        refs = [ImageRef.parse(self.reference(ref)) for ref in listed]
+        return self._framed(refs, size).following(lambda other: self._framed(refs, other))
+
+    def _framed(self, refs: Sequence[ImageRef], size: Size) -> ImageBatch:
+        return ImageBatch.concat([self.image(ref, size) for ref in refs])
 
     def image(self, given: str | Path | ImageRef, size: Size) -> ImageBatch:
         """One image, as a batch: by reference, or from a file, which is kept and known by its content from then on."""

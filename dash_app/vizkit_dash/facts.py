@@ -9,13 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from vizkit import Dataset, ImageRef, LayerInfo, ModelAdapter, Workspace
+from vizkit import BadImage, Dataset, ImageRef, LayerInfo, ModelAdapter, Workspace
 from vizkit.workspace import rank
 
 from vizkit_dash.jobs import sentence
 
 T = TypeVar("T")
 _PATIENCE = 0.05  # seconds that a request waits for what is usually there at once
+_DAMAGED = 50  # files of one folder that may turn out to be damaged while it is listed
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,8 @@ class Facts:
     def _ask(self, pool: ThreadPoolExecutor, key: tuple[str, str], find: Callable[[], T]) -> Fact[T]:
         with self._lock:
             asked = self._known.get(key)
-            if asked is None or (asked.done() and asked.exception() is not None):
-                error = sentence(asked.exception() or Exception()) if asked else ""
+            if asked is None:
                 asked = self._known[key] = pool.submit(find)
-                if error:  # asked again in the background; meanwhile the sentence stays
-                    return Fact(error=error)
         wait([asked], _PATIENCE)
         if not asked.done():
             return Fact()
@@ -103,7 +101,13 @@ class Facts:
 
 
 def _pictures(dataset: Dataset) -> tuple[Picture, ...]:
-    ids = dataset.ids()
-    batch = dataset.images(ids, (224, 224))
+    for attempt in range(_DAMAGED):
+        try:
+            ids = dataset.ids()
+            batch = dataset.images(ids, (224, 224))
+            break
+        except BadImage:  # a folder leaves out a file that turns out to be damaged, and goes on without it
+            if attempt == _DAMAGED - 1:
+                raise
     rows = zip(ids, batch.labels, batch.hashes, strict=True)
     return tuple(Picture(str(ImageRef(dataset.name, id)), label, digest[:12]) for id, label, digest in rows)

@@ -369,6 +369,11 @@ def test_each_kind_tells_its_numbers() -> None:
     assert draw.csv(EVERY["note"]) is draw.csv(EVERY["media"]) is draw.csv(EVERY["figure"]) is None
 
 
+def test_rows_end_in_one_sign_and_missing_names_are_made_up() -> None:
+    assert draw.csv(v.Bars("", np.array([1.0, 2.0]), ("a",))) == "label,value\na,1.0\n,2.0\n"
+    assert draw.csv(v.Lines("", np.array([7]), np.array([[1], [2]]), ("a",))) == "x,a,curve 1\n7,1,2\n"
+
+
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "  =1", "＝1", "'=1", "''-x", "\r=1"])
 def test_a_text_is_never_a_formula_and_can_be_had_back(text: str) -> None:
     read = rows(v.Table("", ("a",), ((text,),)))[0]["a"]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -630,3 +630,37 @@ print([x for x in ("tensorflow", "keras", "dash", "sklearn", "umap") if x in sys
     env = {**os.environ, "VIZKIT_CACHE": str(warm_cache), "VIZKIT_HOME": str(tmp_path)}
     out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert out.stdout.splitlines() == ["142 40 15", "[]"]
+
+
+# Several models
+
+
+@vk.technique("both", title="Both", question="?", uses={"means"})
+def both(models: Sequence[vk.ModelAdapter], images: vk.ImageBatch, run: vk.Runner) -> vk.Result:
+    """The sizes that each model gets to see, itself and through an inner run."""
+    own = [m.activations(images, ["cells"])["cells"].values.shape[1] * 8 for m in models]
+    for m in models:
+        run("means", model=m, layer="cells")
+    pinned = models[1].activations(images.at((16, 16)), ["cells"])["cells"].values.shape[1] * 8
+    return vk.Result(vk.Table("sizes", ("a", "b", "pinned"), ((*own, pinned),)))
+
+
+@pytest.mark.parametrize("given", [{"dataset": "squares"}, {"images": ["squares/0001", "squares/0002"]}])
+def test_each_model_sees_the_images_at_its_own_size(make_workspace: Make, given: dict[str, Any]) -> None:
+    class Large(Blocks):
+        image_size = (32, 32)
+
+    seen: list[tuple[int, int]] = []
+
+    class Watching(Large):
+        def activations(self, images: vk.ImageBatch, *arguments: Any, **more: Any) -> dict[str, vk.Activations]:
+            seen.append(images.size)
+            return super().activations(images, *arguments, **more)
+
+    models = [Blocks("small"), Watching("large", gain=2.0)]
+    ws = make_workspace(plugin("inline", models=models, datasets=[Squares()], techniques=[means, both]))
+    (table,) = ws.run("both", model=["small", "large"], **given).views
+    assert isinstance(table, vk.Table)
+    assert table.rows == ((16, 32, 16),)
+    assert set(seen) == {(32, 32), (16, 16)}
+    assert seen.count((16, 16)) == 1, "only where the technique said so"

@@ -116,9 +116,10 @@ class Canvas:
         alpha: float = 1,
         curve: bool = False,
         over: int = 2,
+        dashed: bool = False,
     ) -> None:
         """A line through points, a filled shape, or with `curve` one cubic curve from four points."""
-        self._add("path", np.asarray(points, float), colour, line, fill, alpha, curve, over)
+        self._add("path", np.asarray(points, float), colour, line, fill, alpha, curve, over, dashed)
 
     def dots(
         self, points: NDArray[Any], colour: Colour, size: float = 6, shape: str = "o", alpha: float = 1, over: int = 3
@@ -244,7 +245,15 @@ class _Pen:
 
     @staticmethod
     def path(
-        axes: Any, points: NDArray[Any], colour: Colour, line: float, fill: bool, alpha: float, curve: bool, over: int
+        axes: Any,
+        points: NDArray[Any],
+        colour: Colour,
+        line: float,
+        fill: bool,
+        alpha: float,
+        curve: bool,
+        over: int,
+        dashed: bool,
     ) -> None:
         from matplotlib.patches import PathPatch
         from matplotlib.path import Path
@@ -259,6 +268,7 @@ class _Pen:
                 alpha=alpha,
                 capstyle="round",
                 joinstyle="round",
+                linestyle=(0, (4, 2.5)) if dashed else "solid",
                 zorder=over,
             )
         )

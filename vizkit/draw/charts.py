@@ -100,7 +100,8 @@ def lines(view: Lines, look: Look) -> Canvas:
     direct = 1 <= len(values) <= 8 and look.width >= 560
     named = [fit(_at(view.names, i), 170, 12, True) for i in range(len(values))]
     if not direct:
-        y = key(canvas, y, [_at(view.names, i) for i in range(len(values))], colours)
+        shapes = ["o" if i < len(look.series) else "D" for i in range(len(values))]
+        y = key(canvas, y, [_at(view.names, i) for i in range(len(values))], colours, shapes)
     room = max(measure(n, 12, True) for n in named) + 14 if direct else 8
     span = (x[0] - 0.5, x[0] + 0.5) if len(x) == 1 else (float(np.nanmin(x)), float(np.nanmax(x)))
     plot = _Plot(canvas, y, 300, span, extent(values, view.low, view.high), view.y_label, room, pad=True)
@@ -114,9 +115,9 @@ def lines(view: Lines, look: Look) -> Canvas:
                     down, up = ([(plot.x(a), plot.y(b)) for a, b in zip(x[run], band, strict=True)] for band in bands)
                     canvas.path([*down, *reversed(up)], colours[i], fill=True, alpha=0.16)
             if len(curve) > 1:
-                canvas.path(curve, colours[i], 2.25, over=3)
+                canvas.path(curve, colours[i], 2.25, over=3, dashed=i >= len(look.series))
             if len(curve) <= 1 or len(x) <= 12:
-                canvas.dots(np.array(curve), colours[i], 6)
+                canvas.dots(np.array(curve), colours[i], 6, "o" if i < len(look.series) else "D")
     if direct:
         ends = [plot.y(float(v[np.isfinite(v)][-1])) if np.isfinite(v).any() else plot.bottom for v in values]
         for i, y_end in enumerate(_spread(ends, 16, plot.top, plot.top + plot.height)):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv as _csv
-import io
 import math
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import assert_never
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from vizkit import views as v
 from vizkit.draw.maps import chosen
 
+_ITEM = ("id", "label", "rank", "distance", "similarity", "same_class")
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
@@ -24,8 +25,7 @@ def csv(view: v.View) -> str | None:
     """
     match view:
         case v.ImageGrid():
-            names = ("id", "label", "rank", "distance", "similarity", "same_class")
-            return _write(names, ([getattr(item, n) for n in names] for item in view.items)) if view.items else None
+            return _write(_ITEM, ([getattr(item, n) for n in _ITEM] for item in view.items)) if view.items else None
         case v.Heatmap():
             return _cells(("row", "column", "value"), np.asarray(view.values))
         case v.SimilarityOverlay():
@@ -37,14 +37,12 @@ def csv(view: v.View) -> str | None:
         case v.Bars():
             ends = {n: np.ravel(a) for n, a in (("low", view.low), ("high", view.high)) if a is not None}
             columns = [view.labels, np.ravel(view.values), *ends.values()]
-            return _write(("label", "value", *ends), zip(*columns, strict=True))
+            return _write(("label", "value", *ends), zip_longest(*columns))
         case v.Lines():
             sets = [("", view.values), (" (low)", view.low), (" (high)", view.high)]
+            names = [*view.names, *(f"curve {i}" for i in range(len(view.names), len(np.atleast_2d(view.values))))]
             curves = {
-                f"{name}{suffix}": np.atleast_2d(a)[i]
-                for i, name in enumerate(view.names)
-                for suffix, a in sets
-                if a is not None
+                f"{name}{suffix}": np.atleast_2d(a)[i] for i, name in enumerate(names) for suffix, a in sets if a is not None
             }
             return _write((view.x_label or "x", *curves), zip(view.x, *curves.values(), strict=True))
         case v.Scatter():
@@ -92,11 +90,18 @@ def _cells(names: Sequence[str], values: np.ndarray[tuple[int, ...], np.dtype[np
 
 
 def _write(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    out = io.StringIO()
-    writer = _csv.writer(out, lineterminator="\r\n")
+    out = _Lines()
+    writer = _csv.writer(out, lineterminator="\r\n")  # with it, both signs are quoted within a cell
     writer.writerow([_text(n) for n in names])
     writer.writerows([_cell(c) for c in row] for row in rows)
-    return out.getvalue()
+    return "".join(out)
+
+
+class _Lines(list[str]):
+    """Takes the rows of a CSV writer, and ends each with one plain line feed."""
+
+    def write(self, row: str) -> None:
+        self.append(row.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: object) -> str:

@@ -1,0 +1,108 @@
+/* The settings of a technique, drawn from a description of each field. Native controls wherever there is one, because they
+   work with every keyboard, phone and screen reader. A choice is told once, when it is made, not while a slider moves. */
+(function () {
+  "use strict";
+  const { useEffect, useState, useRef } = window.React;
+  const { h, LayerPicker } = window.vizkit_dash.shared;
+
+  const same = (a, b) => String(a) === String(b);
+
+  function Select({ id, field, value, describedBy, invalid, choose }) {
+    const known = field.options.some((o) => same(o.value, value));
+    return h("select", { id, className: "vk-input vk-select", value: value == null ? "" : String(value), "aria-describedby": describedBy,
+        "aria-invalid": invalid || undefined, onChange: (event) => choose(event.target.value) },
+      /* A value from an address that is none of the choices is shown as it is, beside the sentence about it. */
+      known || value == null ? null : h("option", { value: String(value) }, String(value)),
+      field.options.map((o) => h("option", { key: String(o.value), value: String(o.value) }, o.label)));
+  }
+
+  /* A box that holds what is typed until it is meant: Enter, or leaving it. */
+  function Box({ id, field, value, describedBy, invalid, choose, numeric }) {
+    const given = value == null ? "" : String(value);
+    const [text, setText] = useState(given);
+    useEffect(() => setText(given), [given]);
+    const list = (field.offers || []).length ? id + "-offers" : undefined;
+    const tell = (now) => {
+      if (now === given) return;
+      choose(numeric && now.trim() !== "" && Number.isFinite(Number(now)) ? Number(now) : now);
+    };
+    return h(window.React.Fragment, null,
+      h("input", { id, className: "vk-input", type: numeric ? "number" : "text", value: text, placeholder: field.placeholder,
+        min: field.min, max: field.max, step: numeric ? (field.whole ? 1 : "any") : undefined, list, autoComplete: "off",
+        "aria-describedby": describedBy, "aria-invalid": invalid || undefined, spellCheck: false,
+        onChange: (event) => {
+          const now = event.target.value;
+          setText(now);
+          /* The arrows of the box and a pick from its list are choices; typed keys come with an inputType. */
+          if (numeric && event.nativeEvent.inputType === undefined) tell(now);
+        },
+        onBlur: () => tell(text),
+        onKeyDown: (event) => { if (event.key === "Enter") { event.preventDefault(); tell(text); } } }),
+      list ? h("datalist", { id: list }, field.offers.map((n) => h("option", { key: n, value: n }))) : null);
+  }
+
+  function Slider(props) {
+    const { id, field, value, describedBy, choose } = props;
+    const number = Number(value);
+    const inside = value != null && value !== "" && Number.isFinite(number) && number >= field.min && number <= field.max;
+    const [at, setAt] = useState(inside ? number : field.min);
+    const range = useRef(null);
+    useEffect(() => { if (inside) setAt(number); }, [value]);
+    /* React's onChange fires while the thumb moves; the browser's own change event when it has come to rest. */
+    const latest = useRef(choose);
+    latest.current = choose;
+    useEffect(() => {
+      const rest = (event) => latest.current(Number(event.target.value));
+      const element = range.current;
+      element.addEventListener("change", rest);
+      return () => element.removeEventListener("change", rest);
+    }, []);
+    return h("div", { className: "vk-slider" },
+      h("input", { type: "range", ref: range, min: field.min, max: field.max, step: field.step, value: at, "aria-label": field.label,
+        "aria-describedby": describedBy, style: { "--at": ((at - field.min) / (field.max - field.min)) * 100 + "%" },
+        onChange: (event) => setAt(Number(event.target.value)) }),
+      h(Box, { ...props, value: inside ? at : value, numeric: true }));
+  }
+
+  function Switch({ id, field, value, describedBy, choose }) {
+    return h("label", { className: "vk-switch" },
+      h("input", { id, type: "checkbox", role: "switch", checked: Boolean(value), "aria-describedby": describedBy,
+        onChange: (event) => choose(event.target.checked) }), h("span", null, field.label));
+  }
+
+  const KINDS = { select: Select, slider: Slider, switch: Switch, layer: LayerPicker,
+    text: (props) => h(Box, props), number: (props) => h(Box, { ...props, numeric: true }) };
+
+  function Field({ base, field, value, error, choose }) {
+    const id = base + "-" + field.name;
+    const describedBy = id + "-help";
+    const Kind = KINDS[field.kind];
+    return h("div", { className: "vk-field vk-kind-" + field.kind, "data-field": field.name },
+      field.kind === "switch" ? null : h("label", { htmlFor: id }, field.label),
+      h(Kind, { id, field, value, describedBy, invalid: Boolean(error), choose }),
+      /* Help and error share one place, so that nothing below moves when the one turns into the other. */
+      error ? h("p", { id: describedBy, className: "vk-error", role: "alert" }, error)
+        : h("p", { id: describedBy, className: "vk-help" }, field.help));
+  }
+
+  let instances = 0;
+
+  function Controls(props) {
+    const { fields = [], values = {}, errors = {} } = props;
+    const base = useRef(null);
+    if (base.current === null) base.current = "vk-controls-" + (instances += 1);
+    const draw = (field) => h(Field, { key: field.name, base: base.current, field, value: values[field.name], error: errors[field.name],
+      choose: (value) => props.setProps({ changed: { name: field.name, value, n: ((props.changed && props.changed.n) || 0) + 1 } }) });
+    const plain = fields.filter((f) => !f.advanced);
+    const advanced = fields.filter((f) => f.advanced);
+    const wrong = advanced.some((f) => errors[f.name]);
+    const [open, setOpen] = useState(false);
+    useEffect(() => { if (wrong) setOpen(true); }, [wrong]);
+    return h("div", { className: "vk-controls", role: "group", "aria-label": props.label },
+      h("div", { className: "vk-fields" }, plain.map(draw)),
+      advanced.length ? h("details", { className: "vk-advanced", open, onToggle: (event) => setOpen(event.currentTarget.open) },
+        h("summary", null, "Advanced"), h("div", { className: "vk-fields" }, advanced.map(draw))) : null);
+  }
+
+  window.vizkit_dash.Controls = Controls;
+})();

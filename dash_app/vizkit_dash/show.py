@@ -1,0 +1,228 @@
+"""What a panel shows at one moment: computed from its choice, its run, and what it has been sent already."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from dash import dcc, html
+from vizkit import Result, Technique, VizkitError
+
+from vizkit_dash.aio import waiting
+from vizkit_dash.attached import Attached
+from vizkit_dash.choice import Choice, image_param
+from vizkit_dash.controls import fields, values
+from vizkit_dash.jobs import Look, sentence
+from vizkit_dash.views import Place, render
+
+_AGAIN = 300  # milliseconds between two looks at a run
+_MOMENT = 0.12  # seconds in which a cached result comes, so that nothing flickers
+
+
+class Panel:
+    """One panel's answer to one request. `shown` is what the browser has: the ticket of its run, and a version of each
+    part, so that only what is new travels."""
+
+    def __init__(self, own: Attached, prefix: str, choice: Choice, shown: dict[str, Any], id: dict[str, Any]) -> None:
+        self.own, self.prefix, self.shown, self.id = own, prefix, dict(shown), id
+        self.choice = choice.known(own.workspace)
+        self.out: dict[str, Any] = {}
+
+    def update(self) -> dict[str, Any]:
+        """The properties to change, as part.property."""
+        technique = self.own.workspace.registry.techniques.get(self.choice.technique)
+        if technique is None:
+            return self._missing()
+        look = self._look()
+        public = look.request.public if look.request else {}
+        if self._new("head", technique.id):
+            self.out["head.children"] = _head(technique)
+        waits = self._controls(technique, look, public)
+        waits |= self._gallery(technique, public)
+        self._status(look)
+        self._results(technique, look, public)
+        self.out["pulse.wait"] = 0 if look.over and not waits else _AGAIN
+        self.out["pulse.heard"] = time.time_ns() // 1000 % 2**50
+        self.out["shown.data"] = self.shown
+        return self.out
+
+    def _new(self, part: str, version: Any) -> bool:
+        """Whether the browser has another version of a part; from now on it has this one."""
+        if self.shown.get(part) == version:
+            return False
+        self.shown[part] = version
+        return True
+
+    def _look(self) -> Look:
+        """The run of this choice, begun now if the browser has the ticket of another."""
+        query = self.choice.technique + self.choice.query()
+        ticket = str(self.shown.get("ticket") or "")
+        look = self.own.runs.look(ticket) if self.shown.get("choice") == query else None
+        if look is None:
+            ticket = self.own.runs.start(self.choice, ticket)
+            self.own.runs.wait(ticket, _MOMENT)
+            look = self.own.runs.look(ticket) or Look("checking")
+            self.shown |= {"ticket": ticket, "choice": query}
+        return look
+
+    def _controls(self, technique: Technique[Any], look: Look, public: Any) -> bool:
+        described, waits = fields(technique, self.choice, self.own.facts)
+        if self._new("fields", [technique.id, self.choice.model, _digest(described)]):
+            self.out["controls.fields"] = described
+        now = values(technique, self.choice, self.own.workspace, public)
+        if look.phase != "checking" and self._new("values", now):
+            self.out["controls.values"] = now
+        if look.phase != "checking" and self._new("errors", look.errors):
+            self.out["controls.errors"] = look.errors
+        return waits
+
+    def _gallery(self, technique: Technique[Any], public: Any) -> bool:
+        name = image_param(technique)
+        if name is None:
+            return False
+        workspace = self.own.workspace
+        try:
+            dataset = workspace.registry.dataset(self.choice.dataset) if self.choice.dataset else workspace.dataset()
+        except VizkitError:
+            return False
+        known = self.own.facts.pictures(dataset)
+        version = [dataset.name, len(known.value) if known.value is not None else known.error]
+        if self._new("gallery", version):
+            self.out["gallery.items"] = [
+                {"id": p.ref, "label": p.label or p.ref.partition("/")[2], "version": p.version} for p in known.value or ()
+            ]
+            self.out["gallery-head.children"] = [
+                html.H3(dataset.title or dataset.name),
+                html.P(known.error or dataset.description, className="vk-error" if known.error else "vk-help"),
+            ]
+        ref = public.get(name) or self.choice.params.get(name)
+        error = self.shown.get("errors", {}).get(name, "")
+        if (ref or error) and self._new("query", [ref, error, known.pending]):
+            self.out["gallery.current"] = ref
+            self.out["query.children"] = self._query(str(ref), error)
+        return known.pending
+
+    def _query(self, ref: str, error: str) -> list[Any]:
+        """The chosen picture, large, beside its name."""
+        if error:
+            return [html.Div("No picture", className="vk-tile vk-tile-query vk-nothing"), html.P(error, className="vk-error", role="alert")]
+        found = self.own.facts.picture(ref)
+        id = ref.partition("/")[2]
+        label = (found.label if found else None) or id
+        src = f"{self.prefix}_vizkit/thumb/448/{_quoted(ref)}{f'?v={found.version}' if found else ''}"
+        return [
+            html.Img(src=src, alt=label, className="vk-large", width=448, height=448),
+            html.Div([html.Strong(label), html.Span(ref, className="vk-help")], className="vk-caption"),
+        ]
+
+    def _status(self, look: Look) -> None:
+        text, share = _progress(look)
+        if self._new("status", [look.phase, text, share]):
+            self.out["status-text.children"] = text
+            self.out["status-bar.value"] = f"{share:.4f}"
+            self.out["status.className"] = "vk-status vk-idle" if look.over else "vk-status"
+
+    def _results(self, technique: Technique[Any], look: Look, public: Any) -> None:
+        result = look.result
+        had = self.shown.get("result")
+        if look.error or look.errors:
+            if look.error and self._new("result", ["error", look.error]):
+                self.out["results.children"] = [_alert(look.error)]
+            mode = "vk-failed" if look.error else "vk-stale"
+        elif result is not None:
+            version = [result.key, _share(look), result.partial]
+            if self._new("result", version):
+                self.out["results.children"] = self._render(technique, result, public)
+            mode = "vk-partial" if result.partial else "vk-done"
+        elif look.phase == "cancelled" and not had:
+            self.shown["result"] = ["cancelled"]
+            self.out["results.children"] = [_alert("Stopped before there was anything to show. Change a setting to begin again.")]
+            mode = "vk-failed"
+        else:
+            mode = "vk-stale" if had and had[0] != "cancelled" else "vk-loading"
+            if mode == "vk-loading" and had:
+                self.shown["result"] = None
+                self.out["results.children"] = waiting()
+        if self._new("mode", mode):
+            self.out["results.className"] = f"vk-results {mode}"
+        said = _said(look, technique)
+        if said and self._new("said", said):
+            self.out["live.children"] = said
+
+    def _render(self, technique: Technique[Any], result: Result, public: Any) -> list[Any]:
+        chosen = frozenset([str(public[n])] if (n := image_param(technique)) and n in public else [])
+        place = Place(str(self.id["group"]), str(self.id["aio_id"]), self.prefix, self.own.facts, chosen)
+        try:
+            return render(result, place)
+        except Exception as error:  # a plugin's view that cannot be drawn fails in its own card
+            return [_alert(f"{technique.title} cannot be shown: {sentence(error)}")]
+
+    def _missing(self) -> dict[str, Any]:
+        try:
+            self.own.workspace.registry.technique(self.choice.technique)
+            text = ""
+        except VizkitError as error:
+            text = str(error)
+        return {"results.children": [_alert(text)], "results.className": "vk-results vk-failed", "pulse.wait": 0}
+
+
+def _head(technique: Technique[Any]) -> list[Any]:
+    how = [html.Details([html.Summary("How it works"), dcc.Markdown(technique.explanation)])] if technique.explanation else []
+    return [
+        html.P(technique.title, className="vk-eyebrow"),
+        html.H2(technique.question),
+        html.P(technique.summary, className="vk-lead"),
+        *how,
+    ]
+
+
+def _progress(look: Look) -> tuple[str, float]:
+    """What is going on, in words, and the share that is done."""
+    status = look.status
+    if look.phase == "cancelled":
+        return "Stopped. What is shown was ready by then." if look.result else "Stopped.", 0.0
+    if look.over:
+        return "", 0.0
+    if status is None or not status.total:
+        return "Getting the model ready. The first time takes a few seconds.", 0.0
+    text = f"{(status.text or 'working').capitalize()}: {status.step:,} of {status.total:,}"
+    if status.seconds_left is not None and status.seconds_left >= 1:
+        text += f" · about {_time(status.seconds_left)} left"
+    return text, status.step / status.total
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _share(look: Look) -> int:
+    """How far a partial result is; a finished one has no such number."""
+    return look.status.step if look.status and look.result and look.result.partial else -1
+
+
+def _said(look: Look, technique: Technique[Any]) -> str:
+    """What a screen reader says, once at each turn."""
+    if look.errors:
+        return " ".join(look.errors.values())
+    if look.error:
+        return look.error
+    if look.phase == "done" and look.result:
+        return look.result.summary or f"{technique.title}: done."
+    if look.result is not None:
+        return f"First results; the rest is being computed. {look.result.summary}" if look.phase == "running" else "Stopped."
+    return "" if look.phase == "checking" else f"{technique.title}: working."
+
+
+def _alert(text: str) -> Any:
+    return html.Div([html.H4("This did not work"), html.P(text)], className="vk-card vk-warning", role="alert")
+
+
+def _digest(described: list[dict[str, Any]]) -> str:
+    parts = [f"{f['name']}:{f.get('placeholder', '')}:{[o.get('label') or o['value'] for o in f.get('options', [])]}" for f in described]
+    return str(hash("|".join(parts)))
+
+
+def _quoted(ref: str) -> str:
+    from urllib.parse import quote
+
+    return quote(ref, safe="/")
