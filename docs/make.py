@@ -125,7 +125,7 @@ def techniques_page(registry: vk.Registry) -> str:
             (
                 f"`{name}`",
                 param.description,
-                _one(param.marker.kind) if param.marker else param.allowed(),
+                param.allowed(),
                 "required" if param.required else _code(param.schema.get("default")),
             )
             for name, param in technique.signature.params.items()
@@ -210,10 +210,6 @@ def _page(parts: list[str]) -> str:
 
 def _python(text: str) -> str:
     return f"```python\n{text}\n```"
-
-
-def _one(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

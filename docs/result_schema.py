@@ -12,6 +12,7 @@ from vizkit.results import SCHEMA
 
 _NUMBER = {"type": ["number", "string", "boolean", "null"]}
 _ARRAY = TypeAdapter(views.Array).json_schema()
+_TEXT = {"type": "string"}
 _REFERENCE = {"$ref": "#/$defs/NamedArray"}
 
 
@@ -45,13 +46,14 @@ def result_schema() -> dict[str, Any]:
             "View": {"oneOf": view["oneOf"], "discriminator": view["discriminator"]},
             **parts,
             "Provenance": _provenance(),
+            "Text": {"description": "a text: inline, or by name", "anyOf": [_TEXT, _REFERENCE]},
             "Array": {
                 "description": "numbers or strings: inline, null for NaN, or by name",
                 "anyOf": [{"type": "array", "items": {"anyOf": [_NUMBER, {"type": "array", "items": _NUMBER}]}}, _REFERENCE],
             },
             "NamedArray": {
                 "description": "stands for what is too large for a text; an export has it as arrays/NAME.npy. Of dtype json"
-                " it is a list in UTF-8 JSON, one byte a number.",
+                " it is a text, list or object in UTF-8 JSON, one byte a number.",
                 "type": "object",
                 "properties": {
                     "$array": {"type": "string", "minLength": 1},
@@ -93,14 +95,19 @@ def _with_arrays(schema: Any) -> Any:
 
 
 def _nameable(field: dict[str, Any]) -> dict[str, Any]:
-    """A field that may be a list or an object may also be named."""
+    """A field that may be a text, a list or an object may also be named."""
     choices = field.get("anyOf", [field])
-    plain = all(c.get("type", "object") not in ("array", "object") for c in choices)
-    if plain or "const" in field or {"$ref": "#/$defs/Array"} in choices:
+    if {"$ref": "#/$defs/Array"} in choices or not any(map(_long, choices)):
         return field
+    default = {"default": field["default"]} if "default" in field else {}
     bare = [{k: v for k, v in c.items() if k != "default"} for c in choices]
-    kept = {k: v for k, v in field.items() if k == "default"}
-    return {"anyOf": [*bare, _REFERENCE], **kept}
+    return {"$ref": "#/$defs/Text", **default} if bare == [_TEXT] else {"anyOf": [*bare, _REFERENCE], **default}
+
+
+def _long(schema: dict[str, Any]) -> bool:
+    """Whether a value may grow without end."""
+    kind = schema.get("type", "object" if "$ref" in schema else None)
+    return kind in ("string", "array", "object") and not {"const", "enum"} & set(schema)
 
 
 def _provenance() -> dict[str, Any]:

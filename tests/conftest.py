@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,9 @@ def workspace(registry: vk.Registry, warm_cache: Path, tmp_path: Path) -> vk.Wor
 
 
 @pytest.fixture
-def clean_env(tmp_path: Path) -> Iterator[dict[str, str]]:
+def clean_env(tmp_path: Path) -> dict[str, str]:
     """An environment for a process of its own: empty home and cache."""
-    yield {**os.environ, "VIZKIT_HOME": str(tmp_path / "own-home"), "VIZKIT_CACHE": str(tmp_path / "own-cache")}
+    return {**os.environ, "VIZKIT_HOME": str(tmp_path / "own-home"), "VIZKIT_CACHE": str(tmp_path / "own-cache")}
 
 
 @pytest.fixture(scope="session")

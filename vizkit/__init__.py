@@ -26,7 +26,7 @@ from vizkit.registry import Registry
 from vizkit.results import Result, Section
 from vizkit.run import run
 from vizkit.techniques import Runner, Technique, technique
-from vizkit.types import Activations, ImageBatch, ImageRef, LayerInfo, Provenance, Selection, Target
+from vizkit.types import Activations, ImageBatch, ImageRef, LayerInfo, Pool, Provenance, Rule, Selection, Size, Target
 from vizkit.views import (
     Bars,
     Box,
@@ -96,17 +96,20 @@ __all__ = [
     "NotFound",
     "NotSupported",
     "Note",
+    "Pool",
     "Position",
     "Progress",
     "Provenance",
     "QueryImage",
     "Registry",
     "Result",
+    "Rule",
     "Runner",
     "Scatter",
     "Section",
     "Selection",
     "SimilarityOverlay",
+    "Size",
     "SpriteSheet",
     "Table",
     "Target",

@@ -146,7 +146,8 @@ class CachedModel:
                     rows.close()
             except OSError as error:
                 raise VizkitError(
-                    f"The activations of {layer.path} could not be written to {self._workspace.store.root}: {error.strerror}."
+                    f"The activations of {layer.path} could not be written to {self._workspace.store.root}:"
+                    f" {error.strerror}."
                     " Free some space, or set VIZKIT_CACHE to another folder."
                 ) from error
             entry = self._workspace.store.get("activations", keys[layer.path])

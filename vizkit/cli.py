@@ -2,187 +2,102 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import os
-import signal
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
-from vizkit.cached import gigabytes
-from vizkit.errors import Cancelled, NotFound, VizkitError
+from vizkit import sentences
+from vizkit.errors import Cancelled, NotFound, VizkitError, in_a_line, suggestion
+from vizkit.listings import cache, json_option, list_, plugins, workspace_of
 from vizkit.params import Param
-from vizkit.progress import Progress
-from vizkit.registry import Registry
-from vizkit.results import Result
 from vizkit.techniques import Technique
-from vizkit.workspace import Workspace, rank
+from vizkit.terminal import Bar, print_json, print_result, say, show_log
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_METAVARS = {"integer": "number", "number": "number", "boolean": "[true|false]", "array": "a,b,…"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code: 0, 2 for a mistake with a way out, 130 after Ctrl-C."""
-    _log()
     try:
+        show_log()
         code = cli.main(args=list(arguments) if arguments is not None else None, prog_name="vizkit", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except (click.Abort, KeyboardInterrupt, Cancelled):
         click.echo("Stopped.", err=True)
         return 130
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        see = f" See: {context.command_path} --help" if context else ""
-        return _say(f"{error.format_message()}{see}")
-    except VizkitError as error:
-        return _say(str(error))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except (BrokenPipeError, SystemExit):  # nobody reads on, as after `| head -1`; click leaves so, the last flush raises
         return 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+    except click.ClickException as error:
+        say(_usage(error))
+    except VizkitError as error:
+        say(str(error))
     except OSError as error:
-        return _say(f"{error.filename or 'The system'}: {error.strerror}.")
+        say(f"{error.filename or 'The output could not be written'}: {error.strerror}.")
     except Exception as error:
         logging.getLogger("vizkit").debug("unforeseen", exc_info=True)
-        text = " ".join(str(error).split())[:300]
-        return _say(f"{type(error).__name__}: {text}. This is a fault in vizkit or a plugin; VIZKIT_LOG=debug shows where.")
+        say(f"{in_a_line(error).rstrip('.')}. This is a fault in vizkit or a plugin; VIZKIT_LOG=debug shows where.")
+    return 2
 
 
 def entry() -> None:
     """What the installed `vizkit` command calls."""
-    sys.exit(main())
+    code = main()
+    try:
+        sys.stdout.flush()
+    except OSError:  # what cannot be written goes nowhere, in place of a complaint from Python
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+def _usage(error: click.ClickException) -> str:
+    """click's sentence in our shape: what was wrong, what is near it, where to look."""
+    context = getattr(error, "ctx", None)
+    text = error.format_message()
+    if isinstance(error, click.NoSuchOption) and context:
+        flags = [flag for p in context.command.get_params(context) for flag in p.opts if flag.startswith("--")]
+        text = f"{context.command_path} has no option {error.option_name}.{suggestion(error.option_name, flags)}"
+    elif isinstance(error, click.BadOptionUsage):
+        return f"{error.option_name} needs a value. See the same command with --help"
+    return " ".join(text.split()) + (f" See: {context.command_path} --help" if context else "")
+
+
+class _Root(click.Group):
+    """The whole command; a Ctrl-C is ours to report before click does."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Cancelled("Stopped.") from error
 
 
 class _Techniques(click.Group):
     """`vizkit run` has one subcommand a technique, made of its declaration."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_workspace(ctx).registry.techniques)
+        return sorted(workspace_of(ctx).registry.techniques)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _run_command(_workspace(ctx).registry.technique(cmd_name))
+        return _run_command(workspace_of(ctx).registry.technique(cmd_name))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="vizkit", message="vizkit %(version)s")
 def cli() -> None:
     """Open a convolutional network and see what it looks at, what its units look for and what it finds alike."""
 
 
-@cli.group("list")
-def list_() -> None:
-    """What is installed: models, datasets, techniques, and a model's layers."""
-
-
-@list_.command("models")
-@_JSON
-@click.pass_context
-def list_models(ctx: click.Context, as_json: bool) -> None:
-    """The models, with their input size and number of layers."""
-    rows = [
-        {
-            "name": m.name,
-            "title": m.title,
-            "height": m.image_size[0],
-            "width": m.image_size[1],
-            "layers": len(m.layers()),
-            "curated": list(m.curated),
-            "classes": len(m.labels),
-            "random_weights": m.random_weights,
-        }
-        for m in sorted(_workspace(ctx).registry.models.values(), key=rank)
-    ]
-    _table(
-        rows if as_json else [
-            {"model": r["name"], "size": f"{r['height']} x {r['width']}", "layers": r["layers"], "classes": r["classes"],
-             "": "random weights" if r["random_weights"] else ""} for r in rows
-        ], as_json)  # fmt: skip
-
-
-@list_.command("datasets")
-@_JSON
-@click.pass_context
-def list_datasets(ctx: click.Context, as_json: bool) -> None:
-    """The datasets, with their number of images and classes."""
-    rows: list[dict[str, Any]] = []
-    for d in sorted(_workspace(ctx).registry.datasets.values(), key=rank):
-        try:
-            row = {
-                "name": d.name,
-                "title": d.title,
-                "images": len(d.ids()),
-                "classes": len({label for label in d.labels() if label is not None}),
-                "skipped": [list(s) for s in d.skipped()],
-            }
-        except VizkitError as error:
-            row = {"name": d.name, "title": d.title, "images": 0, "classes": 0, "skipped": [], "problem": str(error)}
-        rows.append(row)
-    if as_json:
-        _table(rows, True)
-        return
-    _table([{"dataset": r["name"], "images": r["images"], "classes": r["classes"], "": r["title"]} for r in rows], False)
-    for r in rows:
-        for name, reason in r["skipped"]:
-            click.echo(f"{r['name']}: skipped {name}: {reason}", err=True)
-        if "problem" in r:
-            click.echo(f"{r['name']}: {r['problem']}", err=True)
-
-
-@list_.command("techniques")
-@_JSON
-@click.pass_context
-def list_techniques(ctx: click.Context, as_json: bool) -> None:
-    """The techniques, with the question that each answers."""
-    rows = [
-        {"name": t.id, "title": t.title, "question": t.question, "needs": sorted(t.needs), "uses": sorted(t.uses),
-         "parameters": t.signature.schema}
-        for t in _workspace(ctx).registry.techniques.values()
-    ]  # fmt: skip
-    _table(rows if as_json else [{"technique": r["name"], "": r["question"]} for r in rows], as_json)
-
-
-@list_.command("layers")
-@click.argument("model", required=False)
-@_JSON
-@click.pass_context
-def list_layers(ctx: click.Context, model: str | None, as_json: bool) -> None:
-    """The layers of MODEL in network order; * marks the curated ones."""
-    adapter = _workspace(ctx).model(model)
-    curated = set(adapter.curated)
-    rows: list[dict[str, Any]] = [
-        {"index": n.index, "layer": n.path, "type": n.kind, "shape": list(n.shape), "channels": n.channels,
-         "parameters": n.params, "signed": n.signed, "curated": n.path in curated}
-        for n in adapter.layers()
-    ]  # fmt: skip
-    if as_json:
-        _table(rows, True)
-        return
-    marks = {"signed": "±", "curated": "*"}
-    _table(
-        [r | {"shape": " x ".join(map(str, r["shape"]))} | {k: m if r[k] else "" for k, m in marks.items()} for r in rows],
-        False,
-    )
-
-
-@cli.command()
-@_JSON
-@click.pass_context
-def plugins(ctx: click.Context, as_json: bool) -> None:
-    """The installed plugins, what each adds, and what is wrong with any."""
-    registry = _workspace(ctx).registry
-    if as_json:
-        found = [vars(p) for p in registry.plugins.values()]
-        return _table({"plugins": found, "problems": [vars(p) for p in registry.problems]}, True)
-    _table([{"plugin": p.name, "version": p.version, "adds": ", ".join([*p.models, *p.datasets, *p.techniques]) or "-"}
-            for p in registry.plugins.values()], False)  # fmt: skip
-    for problem in registry.problems:
-        click.echo(f"problem: {problem}")
+for _command in (list_, plugins, cache):
+    cli.add_command(_command)
 
 
 @cli.group("run", cls=_Techniques)
@@ -198,10 +113,9 @@ def run_() -> None:
 @click.pass_context
 def serve(ctx: click.Context, host: str, port: int, no_browser: bool, datasets: Sequence[str]) -> None:
     """Open the app in a browser."""
-    workspace = _workspace(ctx)
+    workspace = workspace_of(ctx)
     for spec in datasets:
-        workspace.dataset(spec)
-    _show_problems(workspace.registry)
+        workspace.registry.open(spec)
     from vizkit_dash import serve as serve_app
 
     serve_app(workspace, host=host, port=port, browser=not no_browser)
@@ -210,71 +124,27 @@ def serve(ctx: click.Context, host: str, port: int, no_browser: bool, datasets: 
 @cli.command()
 @click.argument("spec")
 @click.option("--name", help="What to call it; otherwise it is named after the folder.")
+@json_option
 @click.pass_context
-def add(ctx: click.Context, spec: str, name: str | None) -> None:
+def add(ctx: click.Context, spec: str, name: str | None, as_json: bool) -> None:
     """Make a dataset of your own known from now on. SPEC is folder:PATH, or the path of a folder."""
-    workspace = _workspace(ctx)
+    workspace = workspace_of(ctx)
     if ":" not in spec and Path(spec).expanduser().is_dir():
         spec = f"folder:{spec}"
-    scheme, _, argument = spec.partition(":")
+    scheme, colon, argument = spec.partition(":")
+    if not colon:
+        raise NotFound(f"There is no folder {spec!r}. Give the path of a folder of pictures, or folder:PATH.")
     if argument and Path(argument).expanduser().exists():
         spec = f"{scheme}:{Path(argument).expanduser().resolve()}"
     dataset = workspace.registry.open(spec, name)
-    count = len(dataset.ids())
+    count, skipped = len(dataset.ids()), dataset.skipped()
     workspace.home.add_source(dataset.name, spec)
-    click.echo(f"{dataset.name}: {count} images. Use it with --dataset {dataset.name}")
-    for file, reason in dataset.skipped():
-        click.echo(f"skipped {file}: {reason}", err=True)
-
-
-@cli.group()
-def cache() -> None:
-    """The results and activations that are kept."""
-
-
-@cache.command("info")
-@_JSON
-@click.pass_context
-def cache_info(ctx: click.Context, as_json: bool) -> None:
-    """Where the cache is and what it holds."""
-    info = _workspace(ctx).store.info()
     if as_json:
-        _table(info, True)
-        return
-    click.echo(f"{info['path']}: {gigabytes(info['bytes'])} of at most {gigabytes(info['limit'])}")
-    _table([{"kind": k, "entries": v["entries"], "size": gigabytes(v["bytes"])} for k, v in info["kinds"].items()], False)
-
-
-@cache.command("clear")
-@_JSON
-@click.pass_context
-def cache_clear(ctx: click.Context, as_json: bool) -> None:
-    """Throw all of it away. Uploads and everything else of your own stay."""
-    freed = _workspace(ctx).store.clear()
-    if as_json:
-        _table({"freed": freed}, True)
-        return
-    click.echo(f"{gigabytes(freed)} freed.")
-
-
-@cache.command("explain")
-@click.argument("key")
-@_JSON
-@click.pass_context
-def cache_explain(ctx: click.Context, key: str, as_json: bool) -> None:
-    """How the result with this KEY (or its first letters) was made."""
-    store = _workspace(ctx).store
-    found = [k for k in store.keys("results") if k.startswith(key)]
-    if len(found) != 1:
-        some = f"{len(found)} results begin with {key!r}" if found else f"No result has the key {key!r}"
-        raise NotFound(f"{some}. A result's key is in its provenance: vizkit run … --json")
-    entry = store.get("results", found[0])
-    provenance = entry.json()["provenance"] if entry else {}
-    if as_json:
-        _table(provenance, True)
-        return
-    for name, value in provenance.items():
-        click.echo(f"{name}: {value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)}")
+        return print_json({"name": dataset.name, "spec": spec, "images": count, "skipped": [list(s) for s in skipped]})
+    click.echo(f"{dataset.name}: {count} image{'s' * (count != 1)}. Use it with --dataset {dataset.name}")
+    for file, reason in skipped:
+        say(f"skipped {file}: {reason}")
+    return None
 
 
 def _run_command(technique: Technique[Any]) -> click.Command:
@@ -299,142 +169,41 @@ def _run_command(technique: Technique[Any]) -> click.Command:
 
 
 def _option(param: Param) -> click.Option:
-    default = "" if param.default is None or param.required or param.marker else f" [default: {param.schema.get('default')}]"
-    text = f"{param.description}: {param.allowed()}.{default}" if param.description else f"{param.allowed()}.{default}"
-    metavar = param.marker.kind.upper() if param.marker else None
-    return click.Option([f"--{param.name.replace('_', '-')}", param.name], type=str, metavar=metavar, help=text)
+    shown = param.default is not None and not param.required and not param.marker
+    default = f" [default: {_text(param.schema['default'])}]" if shown else ""
+    text = ": ".join(filter(None, [param.description, param.allowed()])) + f".{default}"
+    kind = sentences.core(param.schema).get("type")
+    metavar = param.marker.kind if param.marker else _METAVARS.get(str(kind), "text")
+    alone: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if kind == "boolean" else {}  # --x means --x true
+    flags = [f"--{param.name.replace('_', '-')}", param.name]
+    return click.Option(flags, type=str, metavar=metavar.upper(), help=text, **alone)
+
+
+def _text(value: Any) -> str:
+    """A default as a person would type it."""
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _invoke(ctx: click.Context, technique: Technique[Any], given: dict[str, Any]) -> None:
-    workspace = _workspace(ctx)
+    workspace = workspace_of(ctx)
     out, as_json = given.pop("out"), given.pop("as_json")
     inputs = {name: given.pop(name) or None for name in ("model", "dataset", "images") if name in given}
     params: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-    for name, value in params.items():
-        marker = technique.signature.params[name].marker
-        if marker is not None and marker.kind == "image":
-            params[name] = workspace.reference(value)
-    if out is not None and Path(out).exists() and not Path(out).is_dir():
-        raise VizkitError(f"{out} is a file. Give --out a folder that does not exist yet.")
-    with Bar() as bar:
-        result = workspace.run(technique.id, progress=bar, **inputs, **params)
     if out is not None:
-        from vizkit.export import save
+        from vizkit.export import check_target, save
 
-        place = save(result, Path(out), workspace.pixels)
+        check_target(Path(out))  # before the work
+    with Bar() as bar, contextlib.redirect_stdout(sys.stderr):  # what a technique prints is not its result
+        try:
+            result = workspace.run(technique.id, progress=bar, **inputs, **params)
+        except SystemExit as error:
+            raise VizkitError(f"{technique.id} tried to end the program ({error}). See: vizkit plugins") from error
+    if out is not None:
+        place = save(result, Path(out), workspace.pixels, title=technique.title, question=technique.question)
         click.echo(f"Written to {place / 'index.html'}", err=as_json)
     if as_json:
-        click.echo(json.dumps(result.to_json(), ensure_ascii=False, indent=None))
+        print_json(result.to_json())
     elif out is None:
-        _print(result)
-
-
-class Bar(Progress):
-    """A progress line on a terminal, for work longer than a second; quiet everywhere else. Ctrl-C cancels once, and a
-    second time at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._started = time.monotonic()
-        self._shown = False
-        self._before: Any = None
-
-    def __enter__(self) -> Bar:
-        self._before = signal.signal(signal.SIGINT, self._interrupt)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-        if self._shown:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
-
-    def report(
-        self,
-        step: int,
-        total: int,
-        *,
-        preview: NDArray[np.uint8] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        text: str = "",
-    ) -> None:
-        self.check()
-        seconds = time.monotonic() - self._started
-        if seconds < 1 or not sys.stderr.isatty():
-            return
-        rate = step / seconds
-        left = f"{(total - step) / rate:.0f} s left" if rate else ""
-        curve = ", ".join(f"{k} {v:.3g}" for k, v in (metrics or {}).items())
-        sys.stderr.write(f"\r\033[K{step:,}/{total:,}  {rate:.1f}/s  {left}  {text}  {curve}".rstrip())
-        sys.stderr.flush()
-        self._shown = True
-
-    def _interrupt(self, *_: object) -> None:
-        if self.cancelled:
-            raise KeyboardInterrupt
-        self.cancel()
-
-
-def _print(result: Result) -> None:
-    """A result as text: tables for what has rows, sentences for notes."""
-    from vizkit.draw import csv
-
-    if result.summary:
-        click.echo(result.summary)
-    for view in result.views:
-        table = csv(view)
-        if view.kind == "note":
-            click.echo(f"\n{view.title}\n{view.text}" if view.title else f"\n{view.text}")
-        elif table:
-            click.echo(f"\n{view.title}\n{table.rstrip()}")
-            if view.note:
-                click.echo(view.note)
-    if result.key:
-        click.echo(f"\nKey {result.key}")
-
-
-def _workspace(ctx: click.Context) -> Workspace:
-    root = ctx.find_root()
-    if root.obj is None:
-        root.obj = Workspace()
-        if ctx.info_name not in ("plugins", "serve"):
-            _show_problems(root.obj.registry)
-    workspace: Workspace = root.obj
-    return workspace
-
-
-def _show_problems(registry: Registry) -> None:
-    for problem in registry.problems:
-        click.echo(f"vizkit: {problem}", err=True)
-
-
-def _table(rows: Any, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
-        return
-    if not rows:
-        click.echo("There is nothing here yet.")
-        return
-    heads = list(rows[0])
-    cells = [heads, *[[str(r[h]) for h in heads] for r in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
-    right = [all(isinstance(r[h], int | float) for r in rows) for h in heads]
-    for row in cells:
-        padded = (c.rjust(w) if to_right else c.ljust(w) for c, w, to_right in zip(row, widths, right, strict=True))
-        click.echo("  ".join(padded).rstrip())
-
-
-def _say(text: str) -> int:
-    click.echo(f"vizkit: {text}", err=True)
-    return 2
-
-
-def _log() -> None:
-    logging.basicConfig(level=logging.ERROR)
-    logger = logging.getLogger("vizkit")
-    logger.setLevel(os.environ.get("VIZKIT_LOG", "warning").upper())
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("vizkit: %(message)s"))
-        logger.addHandler(handler)
-        logger.propagate = False
+        print_result(result)

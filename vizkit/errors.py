@@ -40,6 +40,12 @@ class Cancelled(VizkitError):
     """The person asked to stop. Raised inside a technique at its next report."""
 
 
+def in_a_line(error: BaseException) -> str:
+    """A failure in one line: our own sentence as it is, anything else with its type."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, VizkitError) else f"{type(error).__name__}{f': {text[:300]}' if text else ''}"
+
+
 def suggestion(wrong: str, allowed: Iterable[str]) -> str:
     """The middle of a NotFound sentence: the nearest allowed name, or a few of them when none is near. May be empty.
 

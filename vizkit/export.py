@@ -39,7 +39,7 @@ def save(result: Result, directory: Path | str, picture: Pictures, *, title: str
     """
     target = Path(os.path.abspath(directory))
     target = target.resolve() if target.is_symlink() else target
-    _refuse(target)
+    check_target(target)
 
     def shown(ref: str) -> Pixels:
         try:
@@ -88,7 +88,7 @@ def stamped(png: bytes, provenance: dict[str, Any]) -> bytes:
     return png[:head] + chunk + png[head:]
 
 
-def _refuse(target: Path) -> None:
+def check_target(target: Path) -> None:
     """Raise where something is that an export must not take the place of."""
     try:
         if not target.exists():

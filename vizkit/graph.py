@@ -224,6 +224,16 @@ def layer_table(plan: Plan, input_shapes: Sequence[Shape] | None = None) -> tupl
     )
 
 
+def description(plan: Plan) -> list[Any]:
+    """What the plan computes, apart from its weights, as JSON values: equal for two builds of one model, whatever numbers
+    Keras gave their layers."""
+    rows: list[Any] = [plan.inputs, plan.outputs]
+    for step in plan.steps:
+        constants = () if step.node is None else _constants(step.node)
+        rows.append([step.path, step.kind, step.ins, _config(step.op), constants])
+    return rows
+
+
 def _shapes(plan: Plan, input_shapes: Sequence[Shape] | None) -> dict[str, Shape]:
     """The shape at every path: as planned, or inferred by running the plan on shapes alone where something was open."""
     import keras
@@ -361,6 +371,29 @@ def _unary(op: Any, node: Any) -> Callable[[Any], Any] | None:
         return op.call(*args, **kwargs)
 
     return function
+
+
+def _config(op: Any) -> Any:
+    """An operation's settings, less the names that Keras gives and what only training asks."""
+    idle = re.compile(r"name|registered_name|build_config|trainable|seed|.*_(initializer|regularizer|constraint)")
+
+    def settings(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(k): settings(v) for k, v in value.items() if not idle.fullmatch(str(k))}
+        return [settings(v) for v in value] if isinstance(value, list | tuple) else value
+
+    try:
+        return settings(op.get_config())
+    except (AttributeError, NotImplementedError, TypeError):  # an operation that does not say
+        return None
+
+
+def _constants(node: Any) -> list[str]:
+    """What a recorded call was given besides tensors."""
+    import keras
+
+    given = keras.tree.flatten([node.arguments.args, dict(sorted(node.arguments.kwargs.items()))])
+    return [repr(value) for value in given if not keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor)]
 
 
 def _standardized(graph: Any, x: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeAlias, get_origin
 
 from vizkit.errors import NotFound, NotSupported, suggestion
 from vizkit.types import ImageBatch, LayerInfo, Size
@@ -57,7 +57,7 @@ class Marker:
     @property
     def single(self) -> bool:
         """Whether one value of it is no tuple, so that a tuple holds several."""
-        return isinstance(self.annotates, type)
+        return get_origin(self.annotates) is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,9 +213,7 @@ class Direction(OfLayer):
     annotates = tuple[float, ...]
     wants = "numbers with commas between, one a channel"
 
-    def inside(
-        self, name: str, value: tuple[float, ...] | None, layer: LayerInfo, model: ModelAdapter
-    ) -> tuple[float, ...]:
+    def inside(self, name: str, value: tuple[float, ...] | None, layer: LayerInfo, model: ModelAdapter) -> tuple[float, ...]:
         if value is None or len(value) != layer.channels:
             given = "missing" if value is None else f"{len(value)} numbers"
             raise NotFound(

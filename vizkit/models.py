@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vizkit.errors import NotFound, NotSupported, suggestion
 from vizkit.quiet import quiet_tensorflow
-from vizkit.store import memory
+from vizkit.store import log, memory
 from vizkit.types import Activations, ImageBatch, LayerInfo, Pool, Rule, Size, Target
 from vizkit.versions import core_hash
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 BATCH = 32
 """Images that go through a network at a time."""
+FIRST = 8
+"""Images of the first batch where there are several, so that something is seen early."""
+_NORMALIZING = ("Rescaling", "Normalization")
+_LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)  # ITU-R BT.601
+_warned: set[str] = set()
 
 
 @runtime_checkable
@@ -144,7 +149,7 @@ class KerasModel:
             for path in files:
                 digest.update(memory().digest(path).encode())
             if not files:
-                digest.update(_weights_digest(self.keras_model()))
+                digest.update(_digest(self._load()))
             self._print = digest.hexdigest()[:40]
         return self._print
 
@@ -179,15 +184,13 @@ class KerasModel:
         known = {layer.path: layer for layer in self.layers()}
         for path in layers:
             if path not in known:
-                raise NotFound(
-                    f"{self.name} has no layer {path!r}.{suggestion(path, known)} See: vizkit list layers {self.name}"
-                )
+                raise _no_layer(self.name, path, known)
         loaded = self._load()
         forward = self._compiled(loaded, loaded.plan, tuple(layers), pool, images.size)
         out: dict[str, NDArray[np.float32]] = {}
         done = 0
         ready: dict[str, Activations] = {}
-        for batch in images.batches(BATCH):
+        for batch in _batches(images):
             values = {path: tensor.numpy() for path, tensor in forward(self._input(batch.pixels)).items()}
             for path, value in values.items():
                 if path not in out:
@@ -205,6 +208,7 @@ class KerasModel:
         """The target's gradient, by a rule for rectifiers (`vizkit.rules`)."""
         from vizkit.rules import backward
 
+        self._check(target)
         loaded = self._load()
         plan = loaded.plan if target.class_index is None else loaded.logits
         path = target.layer or plan.outputs[0]
@@ -237,6 +241,24 @@ class KerasModel:
                     self._held = _Loaded(model, flat, logits(flat))
             return self._held
 
+    def _check(self, target: Target) -> None:
+        """Raise NotFound for a layer, channel or position that the model does not have."""
+        if target.layer is None:
+            return
+        layers = {layer.path: layer for layer in self.layers()}
+        if target.layer not in layers:
+            raise _no_layer(self.name, target.layer, layers)
+        layer, place = layers[target.layer], target.position
+        if target.channel is not None and not 0 <= target.channel < layer.channels:
+            raise NotFound(f"{layer.path} has {layer.channels} channels, from 0; there is no {target.channel}.")
+        if target.direction is not None and len(target.direction) != layer.channels:
+            raise NotFound(f"{layer.path} has {layer.channels} channels; the direction has {len(target.direction)} numbers.")
+        if place is not None and not layer.spatial:
+            raise NotSupported(f"{layer.path} has no rows and columns, so it has no position {place[0]},{place[1]}.")
+        if place is not None and not all(0 <= i < (n or i + 1) for i, n in zip(place, layer.shape, strict=False)):
+            rows, columns = layer.shape[:2]
+            raise NotFound(f"{layer.path} has {rows} rows and {columns} columns, from 0; there is no {place[0]},{place[1]}.")
+
     def _remembered_table(self) -> str:
         key = f"layers {self.fingerprint()} {core_hash()}"
         text = memory().get(key)
@@ -253,7 +275,7 @@ class KerasModel:
     def _input(self, pixels: NDArray[np.uint8]) -> Any:
         import tensorflow as tf
 
-        return tf.constant(self.preprocess(pixels))
+        return tf.constant(np.asarray(self.preprocess(pixels), np.float32))
 
     def _compiled(self, loaded: _Loaded, plan: Plan, paths: tuple[str, ...], pool: Pool, size: Size) -> Any:
         """One traced function for each set of layers, pooling and size; any number of images."""
@@ -278,7 +300,12 @@ class KerasModel:
 
 
 class GivenModel(KerasModel):
-    """A `keras.Model` that a person made. Pixels go in as they are, 0 to 255, unless `preprocess` says otherwise."""
+    """A `keras.Model` that a person made.
+
+    It gets pixels as they are, 0 to 255, unless `preprocess` makes something else of them: uint8 (n, h, w, 3) in, float32
+    (n, h, w, c) out. Where the model has no layer that scales them and nobody said how, a warning says so once. A model of
+    one channel gets their luminance.
+    """
 
     def __init__(
         self,
@@ -293,7 +320,12 @@ class GivenModel(KerasModel):
             raise NotSupported(
                 f"{model.name} takes {shape}; a model with one image input (height, width, channels) is needed."
             )
-        self._model, self._preprocess = model, preprocess
+        if preprocess is None and shape[3] not in (1, 3):
+            raise NotSupported(
+                f"{model.name} takes images of {shape[3]} channels. Say how to make them from RGB:"
+                " vizkit.GivenModel(model, preprocess=...)."
+            )
+        self._model, self._preprocess, self._grey = model, preprocess, shape[3] == 1
         self.name = self.title = model.name
         self.image_size = (shape[1] or 224, shape[2] or 224)
         self.labels = tuple(labels)
@@ -304,12 +336,33 @@ class GivenModel(KerasModel):
 
     def preprocess(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As the person said, else as they are."""
-        return self._preprocess(pixels) if self._preprocess else pixels.astype(np.float32)
+        if self._preprocess:
+            return np.asarray(self._preprocess(pixels), np.float32)
+        values = pixels.astype(np.float32)
+        return values @ _LUMA if self._grey else values
 
     def fingerprint(self) -> str:
-        """Hashed anew at every run: the person may have trained it on."""
-        self._print = None
-        return super().fingerprint()
+        """Hashed anew at every run, for the person may have trained it on: layers, weights, labels, and what `preprocess`
+        makes of a picture with every brightness."""
+        digest = hashlib.sha256(f"{self.image_size} {self.labels}\n".encode())
+        digest.update(_digest(self._load()))
+        height, width = self.image_size
+        probe = np.arange(height * width * 3, dtype=np.uint64).reshape(1, height, width, 3) * 37 % 256
+        digest.update(self.preprocess(probe.astype(np.uint8)).tobytes())
+        return digest.hexdigest()[:40]
+
+    def _load(self) -> _Loaded:
+        known = self._held
+        loaded = super()._load()
+        if known is None and self._preprocess is None and self.name not in _warned:
+            _warned.add(self.name)
+            if not any(step.kind in _NORMALIZING for step in loaded.plan.steps):
+                log.warning(
+                    "%s has no Rescaling or Normalization layer, so it sees pixels from 0 to 255. If it was trained on"
+                    " others, say how to make them: vizkit.GivenModel(model, preprocess=lambda x: x / 127.5 - 1).",
+                    self.name,
+                )
+        return loaded
 
 
 class ModelPool:
@@ -347,10 +400,25 @@ def _memory(model: Any) -> int:
     return int(getattr(model, "memory", lambda: 0)())
 
 
-def _weights_digest(model: Any) -> bytes:
-    digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(weight).tobytes())
+def _batches(images: ImageBatch) -> Iterator[ImageBatch]:
+    """In pieces of `BATCH`; where that is more than one, a small one first."""
+    first = FIRST if len(images) > BATCH else BATCH
+    yield from images[:first].batches(BATCH)
+    yield from images[first:].batches(BATCH)
+
+
+def _no_layer(model: str, path: str, known: Iterable[str]) -> NotFound:
+    return NotFound(f"{model} has no layer {path!r}.{suggestion(path, known)} See: vizkit list layers {model}")
+
+
+def _digest(loaded: _Loaded) -> bytes:
+    """A hash of a model's layers and weights, whatever numbers Keras gave the unnamed ones."""
+    from vizkit.graph import description
+
+    digest = hashlib.sha256(json.dumps(description(loaded.plan), sort_keys=True, default=str).encode())
+    for weight in loaded.model.weights:
+        values = np.ascontiguousarray(weight)
+        digest.update(f"{values.dtype} {values.shape}\n".encode() + values.tobytes())
     return digest.digest()
 
 

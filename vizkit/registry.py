@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import importlib
 import importlib.metadata
 import inspect
 import os
+import re
+import shlex
+import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 import pluggy
+from typing_extensions import get_protocol_members, is_protocol
 
 from vizkit.datasets import Dataset, DatasetOpener
-from vizkit.errors import NotFound, VizkitError, suggestion
+from vizkit.errors import NotFound, VizkitError, in_a_line, suggestion
 from vizkit.hookspecs import Hooks
 from vizkit.models import ModelAdapter
 from vizkit.techniques import Technique
 
 GROUP = "vizkit"
 T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_REFERENCES = frozenset({"upload", "result", "array"})  # what stands before the / of images that belong to no dataset
+_FAILURES = (Exception, SystemExit)  # a plugin that leaves must not take vizkit along; Ctrl-C still may
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,12 @@ class Plugin:
     """One installed plugin and the ids of what it adds."""
 
     name: str
+    distribution: str = ""
     version: str = ""
     source: str = ""
     models: list[str] = field(default_factory=list)
     datasets: list[str] = field(default_factory=list)
+    openers: list[str] = field(default_factory=list)
     techniques: list[str] = field(default_factory=list)
 
 
@@ -68,8 +77,8 @@ class Registry:
         self._lock = threading.Lock()
         manager = pluggy.PluginManager(GROUP)
         manager.add_hookspecs(Hooks)
-        for name, version, load in _given(plugins) if plugins is not None else _installed():
-            self._add(manager, name, version, load)
+        for found in _given(plugins) if plugins is not None else self._installed():
+            self._add(manager, *found)
 
     def model(self, name: str) -> ModelAdapter:
         """The model of that id. Raises NotFound with the nearest name."""
@@ -92,10 +101,11 @@ class Registry:
             raise NotFound(f"Nothing opens {scheme!r}.{suggestion(scheme, self.openers)} For example: folder:PATH")
         dataset = self.openers[scheme].open(argument, alias) if alias else self.openers[scheme].open(argument)
         with self._lock:
+            _check_name("datasets", dataset.name)
             known = self.datasets.get(dataset.name)
             if known is not None and getattr(known, "origin", None) != getattr(dataset, "origin", spec):
                 taken = f"The name {dataset.name!r} is taken by another dataset."
-                raise VizkitError(f"{taken} Give this one its own: vizkit add {spec} --name NAME")
+                raise VizkitError(f"{taken} Give this one its own: vizkit add {shlex.quote(spec)} --name NAME")
             self.datasets[dataset.name] = dataset
             self._owner["datasets", dataset.name] = self._owner["openers", scheme]
         return dataset
@@ -109,84 +119,135 @@ class Registry:
         """The hash of the plugin's source that registered `name`; "" for what came from Python."""
         return self.plugins[owner].source if (owner := self._owner.get((kind, name))) else ""
 
-    def _add(self, manager: pluggy.PluginManager, name: str, version: str, load: Any) -> None:
+    def _installed(self) -> Iterator[_Found]:
+        chosen = [n.strip() for n in os.environ.get("VIZKIT_PLUGINS", "").split(",") if n.strip()]
+        points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda p: (p.name, *_distribution(p)))
+        for name in chosen:
+            if name not in (names := [p.name for p in points]):
+                unknown = f"no installed plugin has this name.{suggestion(name, names)}"
+                self.problems.append(Problem(name, "VIZKIT_PLUGINS", unknown))
+        for point in points:
+            if not chosen or point.name in chosen:
+                yield Plugin(point.name, *_distribution(point)), point.load
+
+    def _add(self, manager: pluggy.PluginManager, info: Plugin, load: Callable[[], object]) -> None:
         stage = "import"
         try:
+            if other := self.plugins.get(info.name):
+                raise VizkitError(
+                    f"the name is taken by another plugin{f' ({other.distribution})' * bool(other.distribution)}"
+                )
             plugin = load()
             stage = "register"
-            manager.register(plugin, name)
-            if name in self.plugins:
-                raise VizkitError(f"the name {name!r} is taken by another plugin")
-            info = self.plugins[name] = Plugin(name, version, source_hash(plugin))
-        except Exception as error:
-            self.problems.append(Problem(name, stage, _one_line(error)))
+            manager.register(plugin, info.name)
+            info.source = source_hash(plugin)
+        except _FAILURES as error:
+            self.problems.append(Problem(info.name, stage, in_a_line(error)))
             return
+        self.plugins[info.name] = info
+        for name in sorted(set(_HOOKS) & set(dir(plugin))):
+            if manager.parse_hookimpl_opts(plugin, name) is None:
+                self.problems.append(Problem(info.name, name, "it is not marked as a hook. Put @vizkit.hookimpl above it."))
         for caller in manager.get_hookcallers(plugin) or ():
+            if not caller.has_spec():
+                unknown = f"there is no such hook.{suggestion(caller.name, _HOOKS)}"
+                self.problems.append(Problem(info.name, caller.name, unknown))
+                continue
             for hook in (impl for impl in caller.get_hookimpls() if impl.plugin is plugin):
+                self._call(info, caller.name, hook.function)
+
+    def _call(self, plugin: Plugin, hook: str, function: Callable[..., object]) -> None:
+        """Take what a hook gives, one after another; what comes before a failure counts."""
+        try:
+            added = function()
+            if isinstance(added, str) or not isinstance(added, Iterable):
+                raise VizkitError(f"it returned {type(added).__name__}; it has to return a list of {hook.split('_')[1]}.")
+            for thing in added:
                 try:
-                    added: list[Any] = list(hook.function())  # type: ignore[call-overload]
-                except Exception as error:
-                    self.problems.append(Problem(name, caller.name, _one_line(error)))
-                    continue
-                for thing in added:
-                    self._take(info, caller.name.removeprefix("register_"), thing)
+                    self._take(plugin, hook.removeprefix("register_"), thing)
+                except _FAILURES as error:
+                    self.problems.append(Problem(plugin.name, hook, in_a_line(error)))
+        except _FAILURES as error:
+            self.problems.append(Problem(plugin.name, hook, in_a_line(error)))
 
     def _take(self, plugin: Plugin, kind: str, thing: Any) -> None:
-        stage, wanted = f"register_{kind}", _KINDS[kind]
+        wanted: type[Any] = _KINDS[kind]
         if kind == "datasets" and isinstance(thing, DatasetOpener):
-            kind, table, name = "openers", self.openers, thing.scheme
+            kind, name = "openers", thing.scheme
         elif isinstance(thing, wanted):
-            table, name = getattr(self, kind), thing.id if isinstance(thing, Technique) else thing.name
+            name = thing.id if isinstance(thing, Technique) else thing.name
         else:
-            error = f"returned {type(thing).__name__}, which is not a {wanted.__name__}"
-            self.problems.append(Problem(plugin.name, stage, error))
-            return
+            missing = sorted(m for m in get_protocol_members(wanted) if not hasattr(thing, m)) if is_protocol(wanted) else ()
+            lacks = f" It lacks {', '.join(missing)}." if missing and not isinstance(thing, type) else ""
+            lacks = " Put @vizkit.technique(…) above it." if isinstance(thing, FunctionType) else lacks
+            what = f"the class {thing.__name__}" if isinstance(thing, type) else _type_of(thing)
+            raise VizkitError(f"it gave {what}, which is no {wanted.__name__}.{lacks}")
+        _check_name(kind, name)
+        table: dict[str, Any] = getattr(self, kind)
         if name in table:
-            owner = self._owner[kind, name]
-            self.problems.append(Problem(plugin.name, stage, f"the name {name!r} is taken by plugin {owner}"))
-            return
-        if "/" in name or not name:
-            self.problems.append(Problem(plugin.name, stage, f"{name!r} is no name: use letters, digits, - and _"))
-            return
+            raise VizkitError(f"the name {name!r} is taken by plugin {self._owner[kind, name]}")
         table[name] = thing
         self._owner[kind, name] = plugin.name
-        if kind != "openers":
-            getattr(plugin, kind).append(name)
+        getattr(plugin, kind).append(name)
 
 
 _KINDS: dict[str, type[Any]] = {"models": ModelAdapter, "datasets": Dataset, "techniques": Technique}
+_HOOKS = tuple(f"register_{kind}" for kind in _KINDS)
+_Found = tuple[Plugin, Callable[[], object]]
 
 
 def source_hash(plugin: object) -> str:
-    """A hash of a plugin's Python source: all modules of a package, one file, or the class of an object."""
+    """A hash of Python source: all modules of a package, one file, a class, or a function with the module around it."""
     digest = hashlib.sha256()
-    if isinstance(plugin, ModuleType) and plugin.__file__:
-        file = Path(plugin.__file__)
+    if not isinstance(plugin, ModuleType):
+        digest.update(_definition(plugin if isinstance(plugin, type | FunctionType) else type(plugin)))
+    if isinstance(plugin, FunctionType):
+        plugin = sys.modules.get(plugin.__module__)  # its helpers count too
+    if isinstance(plugin, ModuleType):
+        file = Path(getattr(plugin, "__file__", None) or "")
         files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
         for path in files:
-            digest.update(f"{path.relative_to(file.parent)}\0".encode() + path.read_bytes())
-    else:
-        try:
-            text = inspect.getsource(type(plugin) if not isinstance(plugin, type) else plugin)
-        except (OSError, TypeError):
-            text = repr(type(plugin))
-        digest.update(text.encode())
+            if path.is_file():
+                digest.update(f"{path.relative_to(file.parent)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _installed() -> Iterable[tuple[str, str, Any]]:
-    chosen = os.environ.get("VIZKIT_PLUGINS")
-    wanted = {n.strip() for n in chosen.split(",")} if chosen else None
-    points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda p: p.name)
-    for point in points:
-        if wanted is None or point.name in wanted:
-            yield point.name, point.dist.version if point.dist else "", point.load
+def _definition(thing: type | FunctionType) -> bytes:
+    """The source of a class or function; where it was typed at a prompt, what Python made of it."""
+    try:
+        return inspect.getsource(thing).encode()
+    except (OSError, TypeError):
+        return _compiled(thing.__code__) if isinstance(thing, FunctionType) else repr(thing).encode()
 
 
-def _given(plugins: Iterable[object]) -> Iterable[tuple[str, str, Any]]:
+def _compiled(code: CodeType) -> bytes:
+    constants = (_compiled(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts)
+    return b"\0".join([code.co_code, repr(code.co_names).encode(), *constants])
+
+
+def _given(plugins: Iterable[object]) -> Iterator[_Found]:
     for plugin in plugins:
         name = getattr(plugin, "__name__", None) or type(plugin).__name__
-        yield str(name), "", lambda plugin=plugin: plugin
+        yield Plugin(str(name)), functools.partial(_itself, plugin)
+
+
+def _itself(plugin: object) -> object:
+    return plugin
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    """Name and version of what a plugin was installed with; empty where its metadata are damaged."""
+    try:
+        return (point.dist.name or "", point.dist.version or "") if point.dist else ("", "")
+    except Exception:
+        return "", ""
+
+
+def _check_name(kind: str, name: object) -> None:
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise VizkitError(f"{name!r} is no name: use letters, digits, - and _, with a letter or digit first.")
+    if kind == "datasets" and name in _REFERENCES:
+        raise VizkitError(f"the name {name!r} stands for pictures that belong to no dataset. Choose another.")
 
 
 def _find(table: dict[str, T], name: str, noun: str, command: str) -> T:
@@ -195,9 +256,8 @@ def _find(table: dict[str, T], name: str, noun: str, command: str) -> T:
     return table[name]
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no message"
-    return text if isinstance(error, VizkitError) else f"{type(error).__name__}: {text}"
+def _type_of(thing: object) -> str:
+    return f"the function {thing.__name__}" if isinstance(thing, FunctionType) else type(thing).__name__
 
 
 __all__: Sequence[str] = ["GROUP", "Plugin", "Problem", "Registry", "source_hash"]

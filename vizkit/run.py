@@ -8,6 +8,7 @@ import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +49,18 @@ def run(
     `images` references, files, or pixels as uint8 (n, h, w, 3). Raises VizkitError with one sentence.
     """
     workspace = workspace or default_workspace()
-    request = prepare(workspace, technique, model=model, dataset=dataset, images=images, params=params)
+    chosen = workspace.registry.technique(technique) if isinstance(technique, str) else technique
+    chosen.signature.validate(params)  # before a file is kept
+    if isinstance(dataset, str):
+        dataset = workspace.registry.open(dataset)
+    if isinstance(images, str | Path) or (isinstance(images, list | tuple) and images):
+        images = [_named(workspace, image) for image in ([images] if isinstance(images, str | Path) else images)]
+    for name, value in params.items():
+        marker = chosen.signature.params[name].marker
+        if marker and marker.kind == "image" and value is not None:
+            several = isinstance(value, list | tuple)
+            params[name] = [_named(workspace, v) for v in value] if several else _named(workspace, value)
+    request = prepare(workspace, chosen, model=model, dataset=dataset, images=images, params=params)
     return perform(workspace, request, progress or Progress())
 
 
@@ -88,7 +100,7 @@ class Request:
             ),
             dataset={"name": self.dataset.name, "fingerprint": self.identity["dataset"]} if self.dataset else None,
             images=tuple(
-                {"ref": str(v.refs[0]), "sha256": v.hashes[0]} for v in self.values.values() if isinstance(v, ImageBatch)
+                {"ref": str(b.refs[0]), "sha256": b.hashes[0]} for value in self.values.values() for b in _batches(value)
             ),
             params=self.public,
             code=self.identity["code"],
@@ -137,7 +149,10 @@ def prepare(
     images: Any = None,
     params: Mapping[str, Any],
 ) -> Request:
-    """Resolve and check everything that a run needs, without computing. Raises VizkitError with one sentence."""
+    """Resolve and check everything that a run needs, without computing. Raises VizkitError with one sentence.
+
+    Here a dataset is a name and an image a reference: nothing that a URL can hold opens a file. `run` opens them.
+    """
     chosen = workspace.registry.technique(technique) if isinstance(technique, str) else technique
     _check_uses(workspace, chosen, ())
     models = _models(workspace, chosen, model)
@@ -151,7 +166,7 @@ def prepare(
     wrong: dict[str, str] = {}
     for name, param in chosen.signature.params.items():
         value = values[name]
-        if param.marker and (value is not None or not _optional(param.schema)):
+        if param.marker and (value is not None or not param.optional):
             try:
                 value = param.marker.resolve(name, value, context)
             except VizkitError as error:
@@ -163,8 +178,8 @@ def prepare(
     public, exact = {}, {}
     for name, value in context.values.items():
         marker = chosen.signature.params[name].marker
-        public[name] = plain_value(marker.public(value) if marker and value is not None else value)
-        exact[name] = [public[name], value.fingerprint] if isinstance(value, ImageBatch) else public[name]
+        public[name] = plain_value(_each(marker.public, value) if marker and value is not None else value)
+        exact[name] = [public[name], [batch.fingerprint for batch in _batches(value)]]
     identity = {
         "schema": SCHEMA,
         "technique": chosen.id,
@@ -326,8 +341,17 @@ def _images(
     return opened, opened.images(ids, size).following(lambda other: opened.images(ids, other))
 
 
-def _optional(schema: Mapping[str, Any]) -> bool:
-    return any(s.get("type") == "null" for s in schema.get("anyOf", ()))
+def _each(function: Callable[[Any], Any], value: Any) -> Any:
+    return tuple(map(function, value)) if isinstance(value, tuple) and _batches(value) else function(value)
+
+
+def _batches(value: Any) -> list[ImageBatch]:
+    """The images in a parameter's value: one, several or none."""
+    return [v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, ImageBatch)]
+
+
+def _named(workspace: Workspace, image: Any) -> Any:
+    return workspace.reference(image) if isinstance(image, str | Path) else image
 
 
 def _npz(arrays: Arrays) -> bytes:

@@ -374,9 +374,12 @@ def _place(variable: str, function: str) -> Path:
 def _limit() -> int:
     text = os.environ.get("VIZKIT_CACHE_LIMIT", "10")
     try:
-        return int(float(text) * 1e9)
-    except ValueError:
-        raise VizkitError(f"VIZKIT_CACHE_LIMIT is {text!r}; it must be a number of gigabytes, such as 10.") from None
+        size = int(float(text) * 1e9)
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise VizkitError(f"VIZKIT_CACHE_LIMIT is {text!r}; it must be a number of gigabytes above 0, such as 10.")
+    return size
 
 
 def _alive(pid: int) -> bool:

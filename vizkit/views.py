@@ -42,6 +42,14 @@ def _encode(array: NDArray[Any]) -> Any:
     return _finite(array.tolist())
 
 
+def _same_length(**fields: Any) -> None:
+    lengths = {name: len(value) for name, value in fields.items() if value is not None}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            "one entry each is needed, but there are " + ", ".join(f"{n} {name}" for name, n in lengths.items())
+        )
+
+
 def _gaps(value: Any) -> Any:
     """The reverse of `_finite`, for numbers: null is NaN."""
     if isinstance(value, list | tuple):
@@ -53,6 +61,8 @@ def _finite(value: Any) -> Any:
     """Python values as JSON may hold them: NaN and infinities become null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
     return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
 
 
@@ -106,7 +116,7 @@ class GridItem:
     label: str | None = None
     rank: int | None = None
     distance: float | None = None
-    similarity: float | None = None
+    similarity: Annotated[float, Field(ge=0, le=100)] | None = None
     same_class: bool | None = None
 
 
@@ -158,7 +168,7 @@ class SimilarityOverlay:
 
     title: str
     features: Array
-    images: tuple[str, ...] | Array
+    images: Annotated[tuple[str, ...] | Array, Field(union_mode="left_to_right")]
     signed: bool = True
     at: tuple[int, int, int] = (0, 0, 0)
     opacity: Annotated[float, Field(ge=0, le=1)] = 0.7
@@ -168,13 +178,15 @@ class SimilarityOverlay:
 
 @dataclass(frozen=True, eq=False, config=_CONFIG)
 class CellMap:
-    """For each cell of a picture its strongest channels: `channels` and `values` are (h, w, k), strongest first."""
+    """For each cell of a picture its strongest channels: `channels` and `values` are (h, w, k), strongest first.
+    `sprites` is a sheet of square tiles, `tile` pixels wide, in reading order: tile n shows channel n."""
 
     title: str
     image: Picture
     channels: Array
     values: Array
     sprites: Picture | None = None
+    tile: int = 0
     link: Link | None = None
     note: str = ""
     kind: Literal["cell-map"] = Field("cell-map", init=False)
@@ -194,6 +206,9 @@ class Bars:
     note: str = ""
     kind: Literal["bars"] = Field("bars", init=False)
 
+    def __post_init__(self) -> None:
+        _same_length(labels=self.labels, values=self.values, low=self.low, high=self.high)
+
 
 @dataclass(frozen=True, eq=False, config=_CONFIG)
 class Lines:
@@ -210,6 +225,9 @@ class Lines:
     y_label: str = ""
     note: str = ""
     kind: Literal["lines"] = Field("lines", init=False)
+
+    def __post_init__(self) -> None:
+        _same_length(names=self.names, values=self.values, low=self.low, high=self.high)
 
 
 @dataclass(frozen=True, eq=False, config=_CONFIG)
@@ -370,11 +388,11 @@ def pack(view: View, name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, An
 
     token = _sink.set(keep)
     try:
-        data: dict[str, Any] = _adapter(view.kind).dump_python(view, mode="json", exclude_none=True)
+        data: dict[str, Any] = _finite(_adapter(view.kind).dump_python(view, exclude_none=True))
     finally:
         _sink.reset(token)
     for field, value in data.items():
-        if isinstance(value, list | dict) and "$array" not in value:
+        if isinstance(value, str | list) or (isinstance(value, dict) and "$array" not in value):
             text = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
             if len(text) > INLINE_LIMIT // 4:
                 blob = np.frombuffer(text, np.uint8)

@@ -60,33 +60,33 @@ class Workspace:
         raise VizkitError(f"A model is an id, a ModelAdapter or a keras.Model; got {type(given).__name__}.")
 
     def dataset(self, given: Any = None) -> Dataset:
-        """A dataset by id, `scheme:argument`, or a `Dataset`; without one, the first that is installed."""
+        """A dataset by id, or a `Dataset`; without one, the first installed. Opens no folder: that is `Registry.open`."""
         if given is None:
             if not self.registry.datasets:
                 raise NotFound("No dataset is installed. See: vizkit plugins")
             return min(self.registry.datasets.values(), key=rank)
-        return self.registry.open(given) if isinstance(given, str) else given
+        return self.registry.dataset(given) if isinstance(given, str) else given
 
     def images(self, given: Any, size: Size) -> ImageBatch:
-        """A batch of images: references, files, or pixels as a uint8 array (n, h, w, 3), cropped to a size."""
+        """A batch of images: references, or pixels as a uint8 array (n, h, w, 3), framed to a size."""
         if isinstance(given, ImageBatch):
             return given.at(size).following(given.at) if given.follows and given.size != size else given
         if isinstance(given, np.ndarray):
             pixels = given[None] if given.ndim == 3 else given
             batch = ImageBatch.from_pixels(pixels)
             return batch if batch.size == size else _Loose("array", dict(zip(batch.hashes, pixels, strict=True))).batch(size)
-        listed = [given] if isinstance(given, str | Path | ImageRef) else list(given)
+        listed = [given] if isinstance(given, str | ImageRef) else list(given)
         if not listed:
             raise NotFound("No images were given.")
-        refs = [ImageRef.parse(self.reference(ref)) for ref in listed]
+        refs = [ref if isinstance(ref, ImageRef) else ImageRef.parse(ref) for ref in listed]
         return self._framed(refs, size).following(lambda other: self._framed(refs, other))
 
     def _framed(self, refs: Sequence[ImageRef], size: Size) -> ImageBatch:
         return ImageBatch.concat([self.image(ref, size) for ref in refs])
 
-    def image(self, given: str | Path | ImageRef, size: Size) -> ImageBatch:
-        """One image, as a batch: by reference, or from a file, which is kept and known by its content from then on."""
-        ref = ImageRef.parse(self.reference(given)) if not isinstance(given, ImageRef) else given
+    def image(self, given: str | ImageRef, size: Size) -> ImageBatch:
+        """One image, as a batch, by its reference. No reference is ever a path: a URL may hold one."""
+        ref = given if isinstance(given, ImageRef) else ImageRef.parse(given)
         if ref.source == "upload":
             path = self.home.upload(ref.id)
             if path is None:
@@ -102,7 +102,8 @@ class Workspace:
         return self.registry.dataset(ref.source).images([ref.id], size)
 
     def reference(self, given: str | Path | ImageRef) -> str:
-        """The reference of an image. A path to a file is read, checked and kept, as an upload would be."""
+        """The reference of an image that a person names here, in Python or on the command line: a reference as it is; a file
+        is read, checked and kept, as an upload would be."""
         if isinstance(given, ImageRef):
             return str(given)
         path = Path(given)
@@ -181,8 +182,11 @@ class _Loose(DatasetBase):
 
 @functools.cache
 def default_workspace() -> Workspace:
-    """The one that `vizkit.run` uses, made on first use."""
-    return Workspace()
+    """The one that `vizkit.run` uses, made on first use. What is wrong with a plugin is said once, in the log."""
+    workspace = Workspace()
+    for problem in workspace.registry.problems:
+        log.warning("%s", problem)
+    return workspace
 
 
 def rank(thing: Any) -> tuple[int, str]:

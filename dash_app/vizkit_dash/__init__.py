@@ -23,7 +23,7 @@ from vizkit_dash.components import Controls, ImageGrid
 # What Dash serves to the browser, in this order.
 _js_dist = [
     {"namespace": "vizkit_dash", "relative_package_path": f"assets/{name}.js"}
-    for name in ("vizkit", "image_grid", "layer_picker", "controls", "drawing", "pulse", "address")
+    for name in ("vizkit", "image_grid", "picker", "controls", "drawing", "pulse", "address")
 ]
 _css_dist = [{"namespace": "vizkit_dash", "relative_package_path": "assets/vizkit.css"}]
 

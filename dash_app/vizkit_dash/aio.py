@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dash import dcc, html
+
 from vizkit import ModelAdapter, Workspace
 from vizkit.workspace import default_workspace
-
 from vizkit_dash import ids
 from vizkit_dash.choice import Choice, image_param
 from vizkit_dash.components import Controls, ImageGrid, Pulse

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dash import Dash
+
 from vizkit import VizkitError, Workspace
 from vizkit.quiet import quiet_tensorflow
 from vizkit.store import log
-
 from vizkit_dash import attached, shell
 from vizkit_dash.callbacks import attach
 from vizkit_dash.guard import LARGEST, LOCAL, Guard

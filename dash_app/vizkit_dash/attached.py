@@ -9,7 +9,6 @@ from typing import Any
 
 from vizkit import Workspace
 from vizkit.workspace import default_workspace
-
 from vizkit_dash.facts import Facts
 from vizkit_dash.jobs import Runs
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, no_update
 from dash.exceptions import PreventUpdate
-from vizkit import Workspace
 
+from vizkit import Workspace
 from vizkit_dash import attached, ids
 from vizkit_dash.choice import Choice, image_param
 from vizkit_dash.routes import add_routes
@@ -41,7 +41,7 @@ def attach(app: Dash, workspace: Workspace | None = None) -> None:
         return
     add_routes(app, own)
 
-    @app.callback(
+    @app.callback(  # type: ignore[untyped-decorator]
         Output(ids.own("state"), "data"),
         Input(ids.own("controls"), "changed"),
         Input(ids.own("gallery"), "n_selected"),
@@ -79,7 +79,7 @@ def attach(app: Dash, workspace: Workspace | None = None) -> None:
     outputs = {f"{part}.{prop}": Output(ids.own(part), prop) for part, props in _OUTPUTS.items()
                for prop in ((props,) if isinstance(props, str) else props)}  # fmt: skip
 
-    @app.callback(
+    @app.callback(  # type: ignore[untyped-decorator]
         outputs,
         Input(ids.own("state"), "data"),
         Input(ids.own("pulse"), "beat"),
@@ -91,7 +91,7 @@ def attach(app: Dash, workspace: Workspace | None = None) -> None:
         panel = Panel(own, app.config.requests_pathname_prefix, Choice.from_json(state or {}), shown or {}, id)
         return dict.fromkeys(outputs, no_update) | panel.update()
 
-    @app.callback(
+    @app.callback(  # type: ignore[untyped-decorator]
         Output(ids.own("cancel"), "title"),
         Input(ids.own("cancel"), "n_clicks"),
         State(ids.own("shown"), "data"),

@@ -64,7 +64,8 @@ class Choice:
         technique = workspace.registry.technique(self.technique)
         if name in _INPUTS and name not in technique.signature.params:
             default = _default(workspace, name)
-            chosen = replace(self, **{name: None if value == default else str(value)})
+            given = None if value == default else str(value)
+            chosen = replace(self, model=given) if name == "model" else replace(self, dataset=given)
             return chosen._without(technique, _outlived(workspace, name, str(value)))
         if name not in technique.signature.params:
             return self

@@ -7,7 +7,6 @@ from typing import Any
 
 from vizkit import ModelAdapter, Technique, VizkitError, Workspace
 from vizkit.params import Param
-
 from vizkit_dash.choice import Choice, image_param
 from vizkit_dash.facts import Facts
 
@@ -100,10 +99,9 @@ def _model(facts: Facts) -> tuple[dict[str, Any], bool]:
         pending |= known.pending
         height, width = model.image_size
         count = "" if known.value is None else f"{len(known.value)} layers, "
-        hint = f"{count}{height} × {width}{', random weights' if model.random_weights else ''}"
-        options.append({"value": model.name, "label": f"{model.name} ({known.error or hint})"})
-    help = "The network. It was trained on pictures of this size; others are fitted to it"
-    return {"name": "model", "label": "Model", "kind": "select", "options": options, "help": help}, pending
+        about = known.error or f"{count}{height} × {width} pixels{', random weights' if model.random_weights else ''}"
+        options.append({"value": model.name, "label": model.name, "about": about})
+    return {"name": "model", "label": "Model", "kind": "picker", "options": options}, pending
 
 
 def _dataset(facts: Facts) -> tuple[dict[str, Any], bool]:
@@ -111,33 +109,28 @@ def _dataset(facts: Facts) -> tuple[dict[str, Any], bool]:
     for dataset in facts.datasets():
         known = facts.pictures(dataset)
         pending |= known.pending
-        count = "" if known.value is None else f" ({len(known.value):,})"
-        options.append({"value": dataset.name, "label": f"{dataset.title or dataset.name}{count}"})
-    help = "The pictures that are looked through"
-    return {"name": "dataset", "label": "Pictures", "kind": "select", "options": options, "help": help}, pending
+        classes = {p.label for p in known.value or () if p.label is not None}
+        about = f"{len(known.value):,} pictures" if known.value is not None else known.error or "counting …"
+        about += f", {len(classes)} classes" if classes else ""
+        options.append({"value": dataset.name, "label": dataset.title or dataset.name, "about": about})
+    return {"name": "dataset", "label": "Pictures", "kind": "picker", "options": options}, pending
 
 
 def _layers(param: Param, model: ModelAdapter | None, facts: Facts) -> tuple[dict[str, Any], bool]:
     known = facts.layers(model) if model else None
     if model is None or known is None or known.value is None:
         text = known.error if known and known.error else "loading the model …"
-        return {"kind": "layer", "options": [], "placeholder": text}, bool(known and known.pending)
+        return {"kind": "picker", "options": [], "placeholder": text}, bool(known and known.pending)
     fits = getattr(param.marker, "fits", lambda layer: True)
     curated = set(model.curated)
-    rows = [
-        {
-            "value": layer.path,
-            "index": layer.index,
-            "type": layer.kind,
-            "shape": " × ".join("any" if n is None else str(n) for n in layer.shape),
-            "channels": layer.channels,
-            "params": layer.params,
-            "curated": layer.path in curated,
-        }
-        for layer in known.value
-        if fits(layer)
-    ]
-    return {"kind": "layer", "options": rows}, False
+    rows = []
+    for layer in known.value:
+        if fits(layer):
+            shape = " × ".join("any" if n is None else str(n) for n in layer.shape)
+            about = f"{layer.kind} · {shape} · {layer.channels:,} channels · {layer.params:,} parameters"
+            star = layer.path in curated
+            rows.append({"value": layer.path, "label": layer.path, "index": layer.index, "about": about, "star": star})
+    return {"kind": "picker", "options": rows, "star": "Telling layers ★", "rest": "All, in network order"}, False
 
 
 def _chosen_model(workspace: Workspace, choice: Choice) -> ModelAdapter | None:

@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 
 from vizkit import BadImage, Dataset, ImageRef, LayerInfo, ModelAdapter, Workspace
 from vizkit.workspace import rank
-
 from vizkit_dash.jobs import sentence
 
 T = TypeVar("T")

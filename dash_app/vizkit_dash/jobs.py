@@ -12,7 +12,6 @@ from typing import Literal
 from vizkit import InvalidParameter, Result, VizkitError, Workspace
 from vizkit.jobs import Job, Jobs, Status
 from vizkit.run import Request
-
 from vizkit_dash.choice import Choice, request
 
 Phase = Literal["checking", "queued", "running", "done", "cancelled", "error"]
@@ -116,8 +115,10 @@ class Runs:
 
     def _look(self, run: _Run) -> Look:
         if run.left:
-            done = run.job is not None and run.job.status.state == "done"
-            return Look("done" if done else "cancelled", run.job and run.checked.result(), run.job and run.job.status)
+            if run.job is None:
+                return Look("cancelled")
+            done = run.job.status.state == "done"
+            return Look("done" if done else "cancelled", run.checked.result(), run.job.status)
         if not run.checked.done():
             return Look("checking")
         error = run.checked.exception()

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from dash import Dash
 from flask import Response, abort, request
+
 from vizkit import ImageRef, Result, VizkitError
 from vizkit.datasets import THUMBNAIL_SIDES
 from vizkit.draw import DARK, LIGHT, png, svg
-
 from vizkit_dash.attached import Attached
 from vizkit_dash.choice import known_image
 
@@ -65,9 +65,13 @@ def add_routes(app: Dash, own: Attached) -> None:
             abort(404)
         return _kept(drawn.encode(), "image/svg+xml", versioned=not result.partial)
 
+    def nothing(rest: str) -> Response:  # else Dash would answer with its page, and a script would take that for data
+        abort(404)
+
     add("thumb/<int:side>/<path:ref>", thumb)
     add("array/<key>/<name>", array)
     add("view/<key>/<int:n>.<kind>", view)
+    add("<path:rest>", nothing)
 
 
 def add_file(app: Dash, name: str, path: Path, kind: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from dash import Dash, Input, Output, State, html, set_props
+from dash import Dash, Input, Output, State, html, no_update, set_props
 from dash.exceptions import PreventUpdate
-from vizkit import VizkitError, Workspace
 
+from vizkit import VizkitError, Workspace
 from vizkit_dash import ids
 from vizkit_dash.aio import TechniqueAIO
 from vizkit_dash.choice import Choice
@@ -32,7 +32,6 @@ def layout(workspace: Workspace, prefix: str) -> Any:
             html.Div([_link(prefix, _PLUGINS, ["Plugins", *count])], className="navbar-nav ms-auto"),
         ],
         className="navbar vk-navbar",
-        id="vk-bar",
         **{"aria-label": "Pages"},
     )
     return html.Div(
@@ -50,10 +49,9 @@ def add_callbacks(app: Dash, workspace: Workspace) -> None:
     """Address to page, and choice to address."""
     prefix = app.config.requests_pathname_prefix
 
-    @app.callback(
+    @app.callback(  # type: ignore[untyped-decorator]
         Output("vk-page", "children"),
         Output("vk-address", "title"),
-        Output("vk-bar", "data-page"),
         Input("vk-address", "visited"),
         State(ids.anywhere("state", GROUP), "data"),
         prevent_initial_call=True,
@@ -63,24 +61,24 @@ def add_callbacks(app: Dash, workspace: Workspace) -> None:
         parts = urlsplit(str(visited["href"]))
         name = unquote(parts.path).removeprefix(prefix).strip("/")
         if name == _PLUGINS:
-            return plugins(workspace), "Plugins · vizkit", name
+            return plugins(workspace), "Plugins · vizkit"
         listed = pages(workspace.registry)
         page = next((p for p in listed if p.name == name), None) or (listed[0] if listed and not name else None)
         if page is None:
-            return missing(name, listed, prefix), "Not found · vizkit", ""
+            return missing(name, listed, prefix), "Not found · vizkit"
         technique = workspace.registry.techniques.get(page.technique)
         if technique is None:
-            return missing_technique(page, workspace), f"{page.title} · vizkit", page.name
+            return missing_technique(page, workspace), f"{page.title} · vizkit"
         choice = Choice.from_query(page.technique, parts.query).known(workspace)
         open_now = [Choice.from_json(s) for s in states or ()]
         if open_now and open_now[0].technique == choice.technique:
             if open_now[0] == choice:
                 raise PreventUpdate
             set_props(TechniqueAIO.ids.goto("panel", GROUP), {"data": choice.to_json() | {"n": visited.get("n")}})
-            raise PreventUpdate
-        return _panel(page, choice, workspace), f"{page.title} · vizkit", page.name
+            return no_update, f"{page.title} · vizkit"  # PreventUpdate would drop what was set
+        return _panel(page, choice, workspace), f"{page.title} · vizkit"
 
-    @app.callback(
+    @app.callback(  # type: ignore[untyped-decorator]
         Output("vk-address", "to"),
         Input(ids.anywhere("state", GROUP), "data"),
         State("vk-address", "to"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from typing import Any
+from urllib.parse import quote
 
 from dash import dcc, html
-from vizkit import Result, Technique, VizkitError
 
+from vizkit import Result, Technique, VizkitError
 from vizkit_dash.aio import waiting
 from vizkit_dash.attached import Attached
 from vizkit_dash.choice import Choice, image_param
@@ -62,7 +65,7 @@ class Panel:
             ticket = self.own.runs.start(self.choice, ticket)
             self.own.runs.wait(ticket, _MOMENT)
             look = self.own.runs.look(ticket) or Look("checking")
-            self.shown |= {"ticket": ticket, "choice": query}
+            self.shown |= {"ticket": ticket, "choice": query, "values": None}  # what a person typed may have to be set right
         return look
 
     def _controls(self, technique: Technique[Any], look: Look, public: Any) -> bool:
@@ -128,7 +131,10 @@ class Panel:
         if look.error or look.errors:
             if look.error and self._new("result", ["error", look.error]):
                 self.out["results.children"] = [_alert(look.error)]
-            mode = "vk-failed" if look.error else "vk-stale"
+            if look.errors and not had:
+                self.shown["result"] = ["cancelled"]
+                self.out["results.children"] = [_alert("One of the settings does not fit. What is wrong stands beside it.")]
+            mode = "vk-failed" if look.error or not had else "vk-stale"
         elif result is not None:
             version = [result.key, _share(look), result.partial]
             if self._new("result", version):
@@ -218,11 +224,8 @@ def _alert(text: str) -> Any:
 
 
 def _digest(described: list[dict[str, Any]]) -> str:
-    parts = [f"{f['name']}:{f.get('placeholder', '')}:{[o.get('label') or o['value'] for o in f.get('options', [])]}" for f in described]
-    return str(hash("|".join(parts)))
+    return hashlib.sha1(json.dumps(described, default=str).encode(), usedforsecurity=False).hexdigest()
 
 
 def _quoted(ref: str) -> str:
-    from urllib.parse import quote
-
     return quote(ref, safe="/")

@@ -369,9 +369,16 @@ def test_each_kind_tells_its_numbers() -> None:
     assert draw.csv(EVERY["note"]) is draw.csv(EVERY["media"]) is draw.csv(EVERY["figure"]) is None
 
 
-def test_rows_end_in_one_sign_and_missing_names_are_made_up() -> None:
-    assert draw.csv(v.Bars("", np.array([1.0, 2.0]), ("a",))) == "label,value\na,1.0\n,2.0\n"
-    assert draw.csv(v.Lines("", np.array([7]), np.array([[1], [2]]), ("a",))) == "x,a,curve 1\n7,1,2\n"
+def test_rows_end_in_one_sign() -> None:
+    assert draw.csv(v.Bars("", np.array([1.0, 2.0]), ("a", "b"))) == "label,value\na,1.0\nb,2.0\n"
+    assert draw.csv(v.Lines("", np.array([7]), np.array([[1], [2]]), ("a", "b"))) == "x,a,b\n7,1,2\n"
+
+
+def test_a_value_without_its_label_is_refused_when_the_view_is_made() -> None:
+    with pytest.raises(ValueError, match="one entry each is needed, but there are 1 labels, 2 values"):
+        v.Bars("", np.array([1.0, 2.0]), ("a",))
+    with pytest.raises(ValueError, match="1 names, 2 values"):
+        v.Lines("", np.array([7]), np.array([[1], [2]]), ("a",))
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "  =1", "＝1", "'=1", "''-x", "\r=1"])

@@ -165,14 +165,12 @@ NUMBERS: dict[str, v.View] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="NaN outside arrays is no JSON yet")
 @pytest.mark.parametrize("what", NUMBERS)
 def test_a_number_that_is_none_is_no_obstacle(what: str) -> None:
     _, data, _ = around(NUMBERS[what])
     assert "NaN" not in json.dumps(data)
 
 
-@pytest.mark.xfail(strict=True, reason="a list of texts is read as an array")
 def test_references_stay_references() -> None:
     back, _, _ = around(v.SimilarityOverlay("t", np.zeros((2, 1, 1, 3)), ("photos/a", "photos/b")))
     assert isinstance(back, v.SimilarityOverlay)
@@ -180,7 +178,6 @@ def test_references_stay_references() -> None:
     assert v.pictures(back) == []
 
 
-@pytest.mark.xfail(strict=True, reason="single texts are not measured yet")
 def test_a_long_text_is_not_inline() -> None:
     view = v.Note("word " * 30_000)
     back, data, _ = around(view)

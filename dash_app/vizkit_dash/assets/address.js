@@ -13,12 +13,19 @@
     return link && link.origin === window.location.origin ? link : null;
   }
 
+  /* Which page is open, for the eye and for a screen reader. The first link of the bar also stands for the bare address. */
+  function mark() {
+    const links = Array.from(document.querySelectorAll("nav a.nav-link[data-vk-link]"));
+    const open = links.find((a) => a.pathname === window.location.pathname);
+    links.forEach((a) => (a === open ? a.setAttribute("aria-current", "page") : a.removeAttribute("aria-current")));
+  }
+
   function Address(props) {
     const set = useRef(props.setProps);
     set.current = props.setProps;
     useEffect(() => {
       let n = 0;
-      const tell = () => set.current({ visited: { href: here(), n: (n += 1) } });
+      const tell = () => mark() || set.current({ visited: { href: here(), n: (n += 1) } });
       const click = (event) => {
         const link = ours(event);
         if (!link) return;
@@ -39,8 +46,10 @@
       const to = props.to;
       if (!to || to.href === here()) return;
       window.history[to.replace ? "replaceState" : "pushState"](null, "", to.href);
+      mark();
     }, [props.to && props.to.href, props.to && props.to.n]);
-    useEffect(() => { if (props.title) document.title = props.title; }, [props.title]);
+    useEffect(() => { if (props.title) document.title = props.title; });
+    useEffect(mark);
     return null;
   }
 

@@ -3,7 +3,7 @@
 (function () {
   "use strict";
   const { useEffect, useState, useRef } = window.React;
-  const { h, LayerPicker } = window.vizkit_dash.shared;
+  const { h, Picker } = window.vizkit_dash.shared;
 
   const same = (a, b) => String(a) === String(b);
 
@@ -70,7 +70,7 @@
         onChange: (event) => choose(event.target.checked) }), h("span", null, field.label));
   }
 
-  const KINDS = { select: Select, slider: Slider, switch: Switch, layer: LayerPicker,
+  const KINDS = { select: Select, slider: Slider, switch: Switch, picker: Picker,
     text: (props) => h(Box, props), number: (props) => h(Box, { ...props, numeric: true }) };
 
   function Field({ base, field, value, error, choose }) {
@@ -82,7 +82,13 @@
       h(Kind, { id, field, value, describedBy, invalid: Boolean(error), choose }),
       /* Help and error share one place, so that nothing below moves when the one turns into the other. */
       error ? h("p", { id: describedBy, className: "vk-error", role: "alert" }, error)
-        : h("p", { id: describedBy, className: "vk-help" }, field.help));
+        : h("p", { id: describedBy, className: "vk-help", title: help(field, value) }, help(field, value)));
+  }
+
+  /* Of a model it is worth more to know how large it is than what a model is. */
+  function help(field, value) {
+    const chosen = (field.options || []).find((o) => same(o.value, value));
+    return (chosen && chosen.about) || field.help;
   }
 
   let instances = 0;
@@ -91,17 +97,47 @@
     const { fields = [], values = {}, errors = {} } = props;
     const base = useRef(null);
     if (base.current === null) base.current = "vk-controls-" + (instances += 1);
-    const draw = (field) => h(Field, { key: field.name, base: base.current, field, value: values[field.name], error: errors[field.name],
-      choose: (value) => props.setProps({ changed: { name: field.name, value, n: ((props.changed && props.changed.n) || 0) + 1 } }) });
+    /* What was chosen shows at once; the server's answer then takes its place, whatever it is. */
+    const [mine, setMine] = useState({});
+    useEffect(() => setMine({}), [values]);
+    const now = { ...values, ...mine };
+    const choose = (name, value) => {
+      setMine((before) => ({ ...before, [name]: value }));
+      props.setProps({ changed: { name, value, n: ((props.changed && props.changed.n) || 0) + 1 } });
+    };
+    const draw = (field) => h(Field, { key: field.name, base: base.current, field, value: now[field.name], error: errors[field.name],
+      choose: (value) => choose(field.name, value) });
     const plain = fields.filter((f) => !f.advanced);
     const advanced = fields.filter((f) => f.advanced);
     const wrong = advanced.some((f) => errors[f.name]);
     const [open, setOpen] = useState(false);
     useEffect(() => { if (wrong) setOpen(true); }, [wrong]);
+    const narrow = useNarrow();
+    const all = [h("div", { key: "plain", className: "vk-fields" }, plain.map(draw)),
+      advanced.length ? h("details", { key: "advanced", className: "vk-advanced", open, onToggle: (event) => setOpen(event.currentTarget.open) },
+        h("summary", null, "Advanced"), h("div", { className: "vk-fields" }, advanced.map(draw))) : null];
+    const wrongs = Object.keys(errors).length > 0;
     return h("div", { className: "vk-controls", role: "group", "aria-label": props.label },
-      h("div", { className: "vk-fields" }, plain.map(draw)),
-      advanced.length ? h("details", { className: "vk-advanced", open, onToggle: (event) => setOpen(event.currentTarget.open) },
-        h("summary", null, "Advanced"), h("div", { className: "vk-fields" }, advanced.map(draw))) : null);
+      narrow ? h(Folded, { wrongs, words: plain.map((f) => now[f.name]).filter((v) => v != null && v !== "") }, all) : all);
+  }
+
+  /* On a phone the pictures come first, and the settings are one line that says what they are. */
+  function Folded({ words, wrongs, children }) {
+    const [open, setOpen] = useState(false);
+    useEffect(() => { if (wrongs) setOpen(true); }, [wrongs]);
+    return h("details", { className: "vk-settings", open, onToggle: (event) => { if (event.target === event.currentTarget) setOpen(event.target.open); } },
+      h("summary", null, "Settings ", h("span", null, words.join(" · "))), h("div", null, children));
+  }
+
+  function useNarrow() {
+    const query = useRef(window.matchMedia("(max-width: 640px)")).current;
+    const [narrow, setNarrow] = useState(query.matches);
+    useEffect(() => {
+      const hear = () => setNarrow(query.matches);
+      query.addEventListener("change", hear);
+      return () => query.removeEventListener("change", hear);
+    }, []);
+    return narrow;
   }
 
   window.vizkit_dash.Controls = Controls;

@@ -7,9 +7,9 @@
 
   /* How many cells stand in the first row, read from where the browser put them: CSS decides, not we. */
   function columns(cells) {
-    const top = cells.length ? cells[0].offsetTop : 0;
+    const top = cells.length ? cells[0].getBoundingClientRect().top : 0;
     let n = 0;
-    while (n < cells.length && cells[n].offsetTop === top) n += 1;
+    while (n < cells.length && Math.abs(cells[n].getBoundingClientRect().top - top) < 2) n += 1;
     return Math.max(1, n);
   }
 

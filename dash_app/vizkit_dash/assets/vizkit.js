@@ -22,11 +22,11 @@
     return prefix() + "_vizkit/thumb/" + side + "/" + path + (version ? "?v=" + encodeURIComponent(version) : "");
   }
 
-  /* Numbers as a person reads them: four significant digits, a real minus sign. */
+  /* Numbers as a person reads them: always four significant digits, so that columns stand even, a real minus sign. */
   function number(value) {
     if (value === null || value === undefined || Number.isNaN(value)) return "–";
     const size = Math.abs(value);
-    const text = size !== 0 && (size >= 1e5 || size < 1e-3) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+    const text = size !== 0 && (size >= 1e5 || size < 1e-3) ? value.toExponential(2) : value.toPrecision(4);
     return text.replace("-", "−");
   }
 

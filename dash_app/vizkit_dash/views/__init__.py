@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from dash import html
+
 from vizkit import Result, views
 from vizkit.draw import sentence
 from vizkit.views import View, pictures
-
 from vizkit_dash import ids
 from vizkit_dash.components import Drawing, ImageGrid
 from vizkit_dash.facts import Facts

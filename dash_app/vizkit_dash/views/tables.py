@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dash import html
+
 from vizkit.draw.words import cell, numbers
 from vizkit.views import Table
 
