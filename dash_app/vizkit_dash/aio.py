@@ -80,7 +80,9 @@ def panel(choice: Choice, group: str, aio_id: str, gallery: bool, heading: bool)
             html.Div(
                 [
                     html.Div(id=own("gallery-head"), className="vk-gallery-head"),
-                    html.Div(ImageGrid(id=own("gallery"), compact=True, label="Choose a picture", side=72), className="vk-shelf"),
+                    html.Div(
+                        ImageGrid(id=own("gallery"), compact=True, label="Choose a picture", side=72), className="vk-shelf"
+                    ),
                 ],
                 className="vk-gallery",
             ),

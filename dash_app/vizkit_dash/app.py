@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import socket
 import sys
 import threading
 import webbrowser
@@ -71,25 +73,24 @@ def create_server(workspace: Workspace | None = None, *, hosts: frozenset[str] =
 
 def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8050, browser: bool = True) -> None:
     """Serve until Ctrl-C, which is raised as KeyboardInterrupt once everything has stopped."""
+    listening = _listen(host, port)
+    says = os.dup(sys.stderr.fileno())  # TensorFlow's chatter is kept away meanwhile, and ours would go the same way
     loading = threading.Thread(target=warm_up, args=(workspace,), name="vizkit-warm-up", daemon=True)
     loading.start()
     import waitress
 
     app = create_app(workspace)
+    threading.Thread(target=_look_ahead, args=(attached.of(app)[0],), daemon=True).start()
     hosts = LOCAL | {host} if host not in ("0.0.0.0", "::", "") else frozenset({"*"})
-    try:
-        server = waitress.create_server(
-            _guarded(app, hosts), host=host, port=port, threads=16, max_request_body_size=LARGEST, ident="vizkit"
-        )
-    except OSError as error:
-        raise VizkitError(_refused(host, port, error)) from error
-    shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{server.effective_port}/"
+    server = waitress.create_server(
+        _guarded(app, hosts), sockets=[listening], threads=16, max_request_body_size=LARGEST, ident="vizkit"
+    )
+    url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
     print(f"vizkit is at {url}", flush=True)
     if browser:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     server.run()  # comes back when it was interrupted
-    _stop(app, loading)
+    _stop(app, loading, says)
     raise KeyboardInterrupt
 
 
@@ -105,11 +106,18 @@ def warm_up(workspace: Workspace) -> None:
         log.debug("The default model was not loaded: %s", error)
 
 
+def _look_ahead(own: attached.Attached) -> None:
+    """Find out what the first page shows, before anybody asks."""
+    with contextlib.suppress(VizkitError):
+        own.facts.pictures(own.workspace.dataset())
+        own.facts.layers(own.workspace.model())
+
+
 def _guarded(app: Dash, hosts: frozenset[str]) -> Guard:
     return Guard(app.server, hosts=hosts, scripts=app.csp_hashes())
 
 
-def _stop(app: Dash, loading: threading.Thread) -> None:
+def _stop(app: Dash, loading: threading.Thread, says: int) -> None:
     """End within a second or two. What computes cannot be asked to stop in the middle of a step; all that is on disk is
     written whole or not at all, so leaving it there loses nothing."""
     own, _ = attached.of(app)
@@ -117,16 +125,31 @@ def _stop(app: Dash, loading: threading.Thread) -> None:
     closing.start()
     closing.join(_PATIENCE)
     if closing.is_alive() or loading.is_alive():
-        print("Stopped.", file=sys.stderr, flush=True)
+        os.write(says, b"Stopped.\n")
         os._exit(130)
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket at an address, or a sentence. It is taken before anything slow begins."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    if os.name == "posix":
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        raise VizkitError(_refused(host, port, error)) from error
+    return listening
+
+
 def _refused(host: str, port: int, error: OSError) -> str:
+    free = "vizkit serve --port 0"
     if error.errno == errno.EADDRINUSE:
-        return f"Port {port} of {host} is in use. Take any free one with: vizkit serve --port 0"
+        return f"Port {port} of {host} is in use. Take any free one with: {free}"
     if error.errno == errno.EACCES:
-        return f"Port {port} may not be used by you. Take any free one with: vizkit serve --port 0"
-    return f"The address {host}:{port} cannot be listened on: {error.strerror}. Try: vizkit serve --port 0"
+        return f"Port {port} may not be used by you. Take any free one with: {free}"
+    return f"Nothing can listen at {host}, port {port}: {error.strerror}. Try: {free}"
 
 
 def _bootstrap() -> Path:

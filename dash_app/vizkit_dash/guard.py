@@ -35,7 +35,8 @@ class Guard:
         refusal = self._refusal(environ)
         if refusal:
             status, text = refusal
-            start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"), *self._headers])
+            plain = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
+            start_response(status, plain + self._headers)
             return [text.encode()]
 
         def answer(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:

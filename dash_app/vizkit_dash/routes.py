@@ -1,4 +1,4 @@
-"""What a browser fetches beside the page: thumbnails, arrays, drawn views. Names only; no path of a client touches a disk."""
+"""What a browser fetches beside the page: thumbnails, arrays, drawn views. No path that it sends touches the disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_routes(app: Dash, own: Attached) -> None:
     """Add the routes to the app's own Flask server, under the app's prefix, so that whatever guards the app guards them."""
     server = app.server
     if not callable(getattr(server, "add_url_rule", None)) or not hasattr(server, "test_client"):
-        raise VizkitError("vizkit works in Dash apps on Flask: use Dash(__name__), or attach(app) once app.server is a Flask.")
+        raise VizkitError("vizkit works in Dash apps on Flask. Use Dash(__name__), or attach(app) once it has a server.")
     prefix = app.config.routes_pathname_prefix
 
     def add(rule: str, view: Callable[..., Response]) -> None:

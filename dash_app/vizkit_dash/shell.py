@@ -17,6 +17,7 @@ from vizkit_dash.pages import Page, pages
 
 GROUP = "page"
 _PLUGINS = "plugins"
+_ABOUT = "Each plugin adds models, pictures or techniques. One that fails is left out; the rest works on."
 
 
 def layout(workspace: Workspace, prefix: str) -> Any:
@@ -134,7 +135,7 @@ def plugins(workspace: Workspace) -> Any:
         [
             html.P("Plugins", className="vk-eyebrow"),
             html.H2("What is installed here?"),
-            html.P("Each plugin adds models, pictures or techniques. One that fails is left out; the rest works on.", className="vk-lead"),
+            html.P(_ABOUT, className="vk-lead"),
             html.Ul([html.Li(_plugin(name, workspace)) for name in names], className="vk-plugins"),
         ],
         className="vk-text vk-wide",

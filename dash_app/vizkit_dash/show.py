@@ -19,7 +19,7 @@ from vizkit_dash.jobs import Look, sentence
 from vizkit_dash.views import Place, render
 
 _AGAIN = 300  # milliseconds between two looks at a run
-_MOMENT = 0.12  # seconds in which a cached result comes, so that nothing flickers
+_MOMENT = 0.06  # seconds in which a cached result comes, so that nothing flickers
 
 
 class Panel:
@@ -108,7 +108,8 @@ class Panel:
     def _query(self, ref: str, error: str) -> list[Any]:
         """The chosen picture, large, beside its name."""
         if error:
-            return [html.Div("No picture", className="vk-tile vk-tile-query vk-nothing"), html.P(error, className="vk-error", role="alert")]
+            blank = html.Div("No picture", className="vk-tile vk-tile-query vk-nothing")
+            return [blank, html.P(error, className="vk-error", role="alert")]
         found = self.own.facts.picture(ref)
         id = ref.partition("/")[2]
         label = (found.label if found else None) or id
@@ -142,7 +143,7 @@ class Panel:
             mode = "vk-partial" if result.partial else "vk-done"
         elif look.phase == "cancelled" and not had:
             self.shown["result"] = ["cancelled"]
-            self.out["results.children"] = [_alert("Stopped before there was anything to show. Change a setting to begin again.")]
+            self.out["results.children"] = [_alert("Stopped before there was anything to show. A change begins anew.")]
             mode = "vk-failed"
         else:
             mode = "vk-stale" if had and had[0] != "cancelled" else "vk-loading"
@@ -173,12 +174,12 @@ class Panel:
 
 
 def _head(technique: Technique[Any]) -> list[Any]:
-    how = [html.Details([html.Summary("How it works"), dcc.Markdown(technique.explanation)])] if technique.explanation else []
+    how = [html.Summary("How it works"), dcc.Markdown(technique.explanation)]
     return [
         html.P(technique.title, className="vk-eyebrow"),
         html.H2(technique.question),
         html.P(technique.summary, className="vk-lead"),
-        *how,
+        *([html.Details(how)] if technique.explanation else []),
     ]
 
 

@@ -8,6 +8,7 @@ ratios mean something elsewhere.
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import platform
 import subprocess
@@ -164,6 +165,8 @@ def extraction() -> None:
     """Eight layers in one pass: efficientnet-lite0 and MobileNetV2."""
     import vizkit as vk
 
+    _hush()
+
     lite0: Any = vk.Registry().model("efficientnet-lite0")
     _extraction(lite0, lite0.curated, 32, 5, "")
     import keras
@@ -174,6 +177,7 @@ def extraction() -> None:
 
 def vgg() -> None:
     """(on request) Eight layers in one pass: VGG16."""
+    _hush()
     import keras
 
     import vizkit as vk
@@ -195,6 +199,14 @@ def cold() -> None:
         f"cold start: first photographs ranked after {told(first)}, all 202 after {told(whole)};"
         f" `import tensorflow` alone {told(tensorflow)}  (target: < 8 s)"
     )
+
+
+def _hush() -> None:
+    """Import TensorFlow without its chatter."""
+    from vizkit.quiet import quiet_tensorflow
+
+    with quiet_tensorflow():
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _scale(pixels: Any) -> Any:
@@ -233,7 +245,6 @@ def main() -> None:
     asked = sys.argv[1:] or [n for n, b in BENCHMARKS.items() if "(on request)" not in (b.__doc__ or "")]
     if unknown := [n for n in asked if n not in BENCHMARKS]:
         sys.exit(f"There is no benchmark {unknown[0]!r}. There are: {', '.join(BENCHMARKS)}.")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     print(machine())
     with empty_places():
         for name in asked:

@@ -131,8 +131,8 @@ class TestActivations:
                 np.testing.assert_array_equal(part.values, whole[path].values[: len(part.refs)])
 
     def test_an_unknown_layer_has_a_suggestion(self) -> None:
-        with pytest.raises(vk.NotFound, match=r"chain has no layer 'conv01'\. Did you mean 'conv0'\?"):
-            given(chain()).activations(pictures(1), ["conv01"])
+        with pytest.raises(vk.NotFound, match=r"chain has no layer 'conv0x'\. Did you mean 'conv0'\?"):
+            given(chain()).activations(pictures(1), ["conv0x"])
 
 
 class TestBackward:

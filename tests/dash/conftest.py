@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -60,10 +61,8 @@ class Site:
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # closed under its feet, at the end
             self._server.run()
-        except OSError:  # closed under its feet, at the end
-            pass
 
     def close(self) -> None:
         self._server.close()

@@ -26,9 +26,10 @@ def host(workspace: vk.Workspace, prefix: str = "/", *panels: Any) -> Dash:
 def test_two_panels_leave_each_other_alone(
     served: Callable[[Any], Site], browse: Callable[..., Any], workspace: vk.Workspace
 ) -> None:
+    common: dict[str, Any] = {"dataset": "photos", "workspace": workspace}
     panels = [
-        html.Div(TechniqueAIO("search", id="one.a", dataset="photos", workspace=workspace), id="left"),
-        html.Div(TechniqueAIO("search", id="two", dataset="photos", workspace=workspace, metric="euclidean", top=4), id="right"),
+        html.Div(TechniqueAIO("search", id="one.a", **common), id="left"),
+        html.Div(TechniqueAIO("search", id="two", metric="euclidean", top=4, **common), id="right"),
     ]
     app = host(workspace, "/foreign/", *panels, html.P(id="said"))
 
@@ -96,7 +97,7 @@ def kinds(
     picture = rng.integers(0, 255, (32, 32, 3)).astype(np.uint8)
     return vk.Result(
         vk.Note(f"{name} is {colour}{'!' * loud}", title="A note"),
-        vk.ImageGrid("Made here", (vk.GridItem("a", "first"), vk.GridItem("b", "second")), np.stack([picture, 255 - picture])),
+        vk.ImageGrid("Made here", (vk.GridItem("a", "one"), vk.GridItem("b", "two")), np.stack([picture, 255 - picture])),
         vk.Heatmap("Heat", numbers, image=str(images.refs[0])),
         vk.Bars("Bars", numbers[0], tuple(map(str, range(size)))),
         vk.Lines("Lines", np.arange(size), numbers[:2], ("a", "b")),

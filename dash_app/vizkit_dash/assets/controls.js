@@ -21,14 +21,16 @@
     const given = value == null ? "" : String(value);
     const [text, setText] = useState(given);
     useEffect(() => setText(given), [given]);
+    /* A word from an address stands in a box for words, beside the sentence about it: a box for numbers would drop it. */
+    const counts = numeric && Number.isFinite(Number(text));
     const list = (field.offers || []).length ? id + "-offers" : undefined;
     const tell = (now) => {
       if (now === given) return;
       choose(numeric && now.trim() !== "" && Number.isFinite(Number(now)) ? Number(now) : now);
     };
     return h(window.React.Fragment, null,
-      h("input", { id, className: "vk-input", type: numeric ? "number" : "text", value: text, placeholder: field.placeholder,
-        min: field.min, max: field.max, step: numeric ? (field.whole ? 1 : "any") : undefined, list, autoComplete: "off",
+      h("input", { id, className: "vk-input", type: counts ? "number" : "text", value: text, placeholder: field.placeholder,
+        min: field.min, max: field.max, step: counts ? (field.whole ? 1 : "any") : undefined, list, autoComplete: "off",
         "aria-describedby": describedBy, "aria-invalid": invalid || undefined, spellCheck: false,
         onChange: (event) => {
           const now = event.target.value;

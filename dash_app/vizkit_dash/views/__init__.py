@@ -58,7 +58,8 @@ def _view(result: Result, view: View, n: int, place: Place) -> Any:
     if view.title:
         head.append(html.H4(view.title))
     if result.key and not isinstance(view, views.Note) and not result.partial:
-        head.append(html.A("PNG", href=address(place, result, n, "png"), download=f"{n}-{view.kind}.png", className="vk-download"))
+        name = f"{n}-{view.kind}.png"
+        head.append(html.A("PNG", href=address(place, result, n, "png"), download=name, className="vk-download"))
     note = [html.P(view.note, className="vk-note")] if view.note else []
     top = [html.Div(head, className="vk-view-head")] if head else []
     return html.Div([*top, _body(result, view, n, place), *note], className=f"vk-view vk-view-{view.kind}")

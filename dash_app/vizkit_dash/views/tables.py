@@ -17,7 +17,8 @@ def table(view: Table) -> Any:
     right = ["vk-number" if numbers(view, c) else "" for c in range(len(view.columns))]
     head = html.Tr([html.Th(name, scope="col", className=r) for name, r in zip(view.columns, right, strict=True)])
     rows = [
-        html.Tr([html.Td(cell(value), className=r) for value, r in zip(row, right, strict=False)]) for row in view.rows[:_ROWS]
+        html.Tr([html.Td(cell(value), className=r) for value, r in zip(row, right, strict=False)])
+        for row in view.rows[:_ROWS]
     ]
     more = []
     if len(view.rows) > _ROWS:
