@@ -48,9 +48,9 @@ class Member(NamedTuple):
 
 def public_names() -> dict[str, list[str]]:
     """The names of `vizkit.__all__` by the module that each is imported from, in the order of the modules."""
-    tree = ast.parse(Path(inspect.getfile(vk)).read_text("utf-8"))
+    tree = ast.parse(Path(inspect.getfile(vk)).with_suffix(".pyi").read_text("utf-8"))
     origin = {
-        alias.asname or alias.name: node.module
+        alias.asname or alias.name: f"vizkit.{node.module}"
         for node in tree.body
         if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vizkit.errors import TooLarge, VizkitError
+from vizkit.errors import TooLarge, VizkitError, gigabytes
 from vizkit.models import ModelAdapter
 from vizkit.progress import Progress
 from vizkit.registry import source_hash
@@ -113,7 +113,8 @@ class CachedModel:
 
         def batch_done(ready: Mapping[str, Activations]) -> None:
             done = len(next(iter(ready.values())).refs)
-            self._progress.report(done, len(images), text="looking at the images")
+            if len(images) > 1:  # a single one is no work to report, such as the query of a search
+                self._progress.report(done, len(images), text="looking at the images")
             if each:
                 each(ready)
 
@@ -189,11 +190,6 @@ class ArrayFile:
     def close(self) -> None:
         """The file is whole now."""
         self._file.close()
-
-
-def gigabytes(size: int) -> str:
-    """A number of bytes as a person reads it."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
 def _numbers(layer: LayerInfo, pool: Pool) -> int:

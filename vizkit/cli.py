@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -12,14 +11,10 @@ from typing import Any
 
 import click
 
-from vizkit import sentences
+from vizkit import quiet
 from vizkit.errors import Cancelled, NotFound, VizkitError, in_a_line, suggestion
 from vizkit.listings import cache, json_option, list_, plugins, workspace_of
-from vizkit.params import Param
-from vizkit.techniques import Technique
-from vizkit.terminal import Bar, print_json, print_result, say, show_log
-
-_METAVARS = {"integer": "number", "number": "number", "boolean": "[true|false]", "array": "a,b,…"}
+from vizkit.terminal import print_json, say, show_log
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """What the installed `vizkit` command calls."""
+    quiet.own_process()
     code = main()
     try:
         sys.stdout.flush()
@@ -87,7 +83,9 @@ class _Techniques(click.Group):
         return sorted(workspace_of(ctx).registry.techniques)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _run_command(workspace_of(ctx).registry.technique(cmd_name))
+        from vizkit.run_command import run_command
+
+        return run_command(workspace_of(ctx).registry.technique(cmd_name))
 
 
 @click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -145,65 +143,3 @@ def add(ctx: click.Context, spec: str, name: str | None, as_json: bool) -> None:
     for file, reason in skipped:
         say(f"skipped {file}: {reason}")
     return None
-
-
-def _run_command(technique: Technique[Any]) -> click.Command:
-    options: list[click.Parameter] = []
-    if technique.takes("model") or technique.takes("models"):
-        several = technique.takes("models")
-        text = "The model; more than one may be given." if several else "The model; see: vizkit list models"
-        options.append(click.Option(["--model"], multiple=several, metavar="NAME", help=text))
-    if technique.takes("dataset") or technique.takes("images"):
-        options.append(click.Option(["--dataset"], metavar="NAME", help="The dataset, or folder:PATH."))
-    if technique.takes("images"):
-        options.append(click.Option(["--images"], multiple=True, metavar="REF", help="These images in place of a dataset."))
-    options += [_option(p) for p in technique.signature.params.values()]
-    options.append(click.Option(["--out"], metavar="DIR", help="Write JSON, pictures, tables and a page to this folder."))
-    options.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
-
-    def invoke(**given: Any) -> None:
-        _invoke(click.get_current_context(), technique, given)
-
-    text = f"{technique.question}\n\n{technique.summary}\n\n{technique.explanation}"
-    return click.Command(technique.id, callback=invoke, params=options, help=text, short_help=technique.question)
-
-
-def _option(param: Param) -> click.Option:
-    shown = param.default is not None and not param.required and not param.marker
-    default = f" [default: {_text(param.schema['default'])}]" if shown else ""
-    text = ": ".join(filter(None, [param.description, param.allowed()])) + f".{default}"
-    kind = sentences.core(param.schema).get("type")
-    metavar = param.marker.kind if param.marker else _METAVARS.get(str(kind), "text")
-    alone: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if kind == "boolean" else {}  # --x means --x true
-    flags = [f"--{param.name.replace('_', '-')}", param.name]
-    return click.Option(flags, type=str, metavar=metavar.upper(), help=text, **alone)
-
-
-def _text(value: Any) -> str:
-    """A default as a person would type it."""
-    if isinstance(value, list):
-        return ",".join(map(_text, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _invoke(ctx: click.Context, technique: Technique[Any], given: dict[str, Any]) -> None:
-    workspace = workspace_of(ctx)
-    out, as_json = given.pop("out"), given.pop("as_json")
-    inputs = {name: given.pop(name) or None for name in ("model", "dataset", "images") if name in given}
-    params: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-    if out is not None:
-        from vizkit.export import check_target, save
-
-        check_target(Path(out))  # before the work
-    with Bar() as bar, contextlib.redirect_stdout(sys.stderr):  # what a technique prints is not its result
-        try:
-            result = workspace.run(technique.id, progress=bar, **inputs, **params)
-        except SystemExit as error:
-            raise VizkitError(f"{technique.id} tried to end the program ({error}). See: vizkit plugins") from error
-    if out is not None:
-        place = save(result, Path(out), workspace.pixels, title=technique.title, question=technique.question)
-        click.echo(f"Written to {place / 'index.html'}", err=as_json)
-    if as_json:
-        print_json(result.to_json())
-    elif out is None:
-        print_result(result)

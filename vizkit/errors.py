@@ -62,3 +62,8 @@ def suggestion(wrong: str, allowed: Iterable[str]) -> str:
         return ""
     shown = ", ".join(names[:8])
     return f" There are: {shown}{', …' if len(names) > 8 else ''}."
+
+
+def gigabytes(size: int) -> str:
+    """A number of bytes as a person reads it."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vizkit.errors import Cancelled, VizkitError
 from vizkit.progress import Progress
 from vizkit.results import Result
-from vizkit.run import Request, perform
+from vizkit.runs import Request, perform
 from vizkit.store import log
 from vizkit.workspace import Workspace
 

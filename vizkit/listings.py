@@ -6,17 +6,19 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vizkit.cached import gigabytes
-from vizkit.datasets import Dataset
-from vizkit.errors import NotFound, in_a_line
-from vizkit.models import ModelAdapter
-from vizkit.techniques import Technique
+from vizkit.errors import NotFound, gigabytes, in_a_line
 from vizkit.terminal import print_json, print_table, say
-from vizkit.workspace import Workspace, rank
+
+if TYPE_CHECKING:
+    from vizkit.datasets import Dataset
+    from vizkit.models import ModelAdapter
+    from vizkit.techniques import Technique
+    from vizkit.types import LayerInfo
+    from vizkit.workspace import Workspace
 
 T = TypeVar("T")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -24,6 +26,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 def workspace_of(ctx: click.Context) -> Workspace:
     """The command's workspace, made once; what is wrong with a plugin is said then."""
+    from vizkit.workspace import Workspace
+
     root = ctx.find_root()
     if root.obj is None:
         with contextlib.redirect_stdout(sys.stderr):  # a plugin that prints must not get into somebody's JSON
@@ -43,13 +47,14 @@ def list_() -> None:
 @json_option
 @click.pass_context
 def list_models(ctx: click.Context, as_json: bool) -> None:
-    """The models, with their input size and number of classes."""
+    """The models, with their input size, number of layers (where known without loading) and of classes."""
 
     def about(m: ModelAdapter) -> dict[str, Any]:
         return {
             "title": m.title,
             "height": m.image_size[0],
             "width": m.image_size[1],
+            "layers": None if (known := _known_layers(m)) is None else len(known),
             "curated": list(m.curated),
             "classes": len(m.labels),
             "random_weights": m.random_weights,
@@ -57,7 +62,9 @@ def list_models(ctx: click.Context, as_json: bool) -> None:
 
     def line(r: Mapping[str, Any]) -> dict[str, Any]:
         note = " (random weights)" * r["random_weights"]
-        return {"model": r["name"], "size": f"{r['height']} x {r['width']}", "classes": r["classes"], "": r["title"] + note}
+        layers = "?" if r["layers"] is None else r["layers"]
+        size = f"{r['height']} x {r['width']}"
+        return {"model": r["name"], "size": size, "layers": layers, "classes": r["classes"], "": r["title"] + note}
 
     _list(workspace_of(ctx).registry.models, about, line, as_json)
 
@@ -189,16 +196,23 @@ def cache_explain(ctx: click.Context, key: str, as_json: bool) -> None:
     return None
 
 
+def _known_layers(model: ModelAdapter) -> tuple[LayerInfo, ...] | None:
+    known: tuple[LayerInfo, ...] | None = getattr(model, "known_layers", model.layers)()
+    return known
+
+
 def _list(
     table: Mapping[str, T],
     about: Callable[[T], dict[str, Any]],
     line: Callable[[Mapping[str, Any]], dict[str, Any]],
     as_json: bool,
-    order: Callable[[T], Any] = rank,
+    order: Callable[[T], Any] | None = None,
 ) -> None:
     """What is installed, a row each; one that fails has a problem in its row, and the others stand."""
+    from vizkit.workspace import rank
+
     rows = []
-    for name, thing in sorted(table.items(), key=lambda item: order(item[1])):
+    for name, thing in sorted(table.items(), key=lambda item: (order or rank)(item[1])):
         try:
             rows.append({"name": name, **about(thing)})
         except Exception as error:

@@ -155,9 +155,21 @@ class KerasModel:
 
     def layers(self) -> tuple[LayerInfo, ...]:
         """Every addressable layer in network order, from the stored table, from memory of an earlier load, or anew."""
+        known = self.known_layers()
+        if known is None:
+            memory().put(self._table_key(), table_text(self._measure()))
+            known = self.known_layers()
+        return known or ()
+
+    def known_layers(self) -> tuple[LayerInfo, ...] | None:
+        """As `layers`, or None where the model would have to be built to know them."""
         if self._layers is None:
             table = self.layer_table()
-            text = table.read_text("utf-8") if table is not None else self._remembered_table()
+            if table is None and not self.weight_files() and self._held is None:
+                return None
+            text = table.read_text("utf-8") if table is not None else memory().get(self._table_key())
+            if text is None:
+                return None
             self._layers = tuple(LayerInfo(**{**row, "shape": tuple(row["shape"])}) for row in json.loads(text))
         return self._layers
 
@@ -259,13 +271,8 @@ class KerasModel:
             rows, columns = layer.shape[:2]
             raise NotFound(f"{layer.path} has {rows} rows and {columns} columns, from 0; there is no {place[0]},{place[1]}.")
 
-    def _remembered_table(self) -> str:
-        key = f"layers {self.fingerprint()} {core_hash()}"
-        text = memory().get(key)
-        if text is None:
-            text = table_text(self._measure())
-            memory().put(key, text)
-        return text
+    def _table_key(self) -> str:
+        return f"layers {self.fingerprint()} {core_hash()}"
 
     def _measure(self) -> tuple[LayerInfo, ...]:
         from vizkit.graph import layer_table

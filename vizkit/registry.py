@@ -115,6 +115,11 @@ class Registry:
         with self._lock:
             self.models[model.name] = model
 
+    def add_dataset(self, dataset: Dataset) -> None:
+        """Make a dataset of the person's own known by its name, for this registry only."""
+        with self._lock:
+            self.datasets[dataset.name] = dataset
+
     def source_of(self, kind: str, name: str) -> str:
         """The hash of the plugin's source that registered `name`; "" for what came from Python."""
         return self.plugins[owner].source if (owner := self._owner.get((kind, name))) else ""

@@ -1,73 +1,20 @@
-"""What the command line writes: tables, results, problems, and a progress line while a run lasts."""
+"""What the command line writes: tables, results and problems."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import signal
 import sys
-import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from vizkit.errors import VizkitError
-from vizkit.progress import Progress
-from vizkit.results import Result
 
-
-class Bar(Progress):
-    """A progress line on a terminal, for work longer than a second; quiet everywhere else. Ctrl-C cancels once, and a
-    second time at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._started = time.monotonic()
-        self._shown = False
-        self._before: Any = None
-
-    def __enter__(self) -> Bar:
-        self._before = signal.signal(signal.SIGINT, self._interrupt)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-        if self._shown:
-            self._write("")
-
-    def report(
-        self,
-        step: int,
-        total: int,
-        *,
-        preview: NDArray[np.uint8] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        text: str = "",
-    ) -> None:
-        self.check()
-        seconds = time.monotonic() - self._started
-        if seconds < 1:
-            return
-        rate = step / seconds
-        left = f"{(total - step) / rate:.0f} s left" if rate else ""
-        curve = ", ".join(f"{k} {v:.3g}" for k, v in (metrics or {}).items())
-        self._write("  ".join(filter(None, [f"{step:,}/{total:,}", f"{rate:.1f}/s", left, text, curve])))
-
-    def _write(self, line: str) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\033[K{line[: _width() - 1]}")
-            sys.stderr.flush()
-            self._shown = bool(line)
-
-    def _interrupt(self, *_: object) -> None:
-        if self.cancelled:
-            raise KeyboardInterrupt
-        self.cancel()
-        self._write("Stopping at the next step; Ctrl-C again stops at once.")
+if TYPE_CHECKING:
+    from vizkit.results import Result
 
 
 def say(text: str) -> None:
@@ -133,10 +80,3 @@ def show_log() -> None:
     if not logger.handlers:
         logger.addHandler(_Say())
         logger.propagate = False
-
-
-def _width() -> int:
-    try:
-        return os.get_terminal_size(2).columns or 80
-    except OSError:
-        return 80

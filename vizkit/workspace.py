@@ -157,7 +157,7 @@ class Workspace:
 
     def run(self, technique: str, **arguments: Any) -> Result:
         """As `vizkit.run`, with this workspace."""
-        from vizkit.run import run
+        from vizkit.runs import run
 
         return run(technique, workspace=self, **arguments)
 

@@ -59,7 +59,7 @@ class TechniqueAIO(html.Div):  # type: ignore[misc]
             workspace.registry.add_model(adapter)
             model = adapter.name
         if dataset is not None and not isinstance(dataset, str):
-            workspace.registry.datasets[dataset.name] = dataset
+            workspace.registry.add_dataset(dataset)
         elif isinstance(dataset, str):
             dataset = workspace.dataset(dataset)
         choice = Choice(found.id, model, dataset.name if dataset is not None else None, params)

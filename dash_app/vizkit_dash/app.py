@@ -157,4 +157,3 @@ def _bootstrap() -> Path:
     import flask_bootstrap
 
     return Path(flask_bootstrap.__file__).parent / "static" / "bootstrap5" / "css" / "bootstrap.min.css"
-

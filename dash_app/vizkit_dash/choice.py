@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from vizkit import ImageRef, InvalidParameter, NotFound, Technique, VizkitError, Workspace
 from vizkit.errors import suggestion
-from vizkit.run import Request, prepare
+from vizkit.runs import Request, prepare
 
 _INPUTS = ("model", "dataset")
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from vizkit import InvalidParameter, Result, VizkitError, Workspace
 from vizkit.jobs import Job, Jobs, Status
-from vizkit.run import Request
+from vizkit.runs import Request
 from vizkit_dash.choice import Choice, request
 
 Phase = Literal["checking", "queued", "running", "done", "cancelled", "error"]

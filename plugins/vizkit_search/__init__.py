@@ -33,9 +33,20 @@ def search(
     top: Annotated[int, Field(ge=1, le=1000, description="How many results")] = 15,
     pooling: Annotated[
         Literal["mean", "max", "none"],
-        Field(description="mean or max over positions; none compares position by position, as the flattened layer"),
+        Field(
+            description="mean or max over positions; none compares position by position, as the flattened layer",
+            json_schema_extra={"advanced": True},
+        ),
     ] = "mean",
-    p: Annotated[float, Field(ge=0.1, le=20, description="The exponent of minkowski; other metrics do not use it")] = 3.0,
+    p: Annotated[
+        float,
+        Field(
+            ge=0.1,
+            le=20,
+            description="The exponent of minkowski; other metrics do not use it",
+            json_schema_extra={"advanced": True},
+        ),
+    ] = 3.0,
 ) -> vk.Result:
     """Rank images by the distance of their activations to those of the query.
 

@@ -305,7 +305,9 @@ def test_a_file_in_place_of_the_cache_or_the_home(clean_env: dict[str, str], tmp
 def test_a_cache_limit_that_is_no_number(clean_env: dict[str, str], limit: str) -> None:
     found = own({**clean_env, "VIZKIT_CACHE_LIMIT": limit}, "cache", "info")
     assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr == f"vizkit: VIZKIT_CACHE_LIMIT is {limit!r}; it must be a number of gigabytes above 0, such as 10.\n"
+    assert (
+        found.stderr == f"vizkit: VIZKIT_CACHE_LIMIT is {limit!r}; it must be a number of gigabytes above 0, such as 10.\n"
+    )
 
 
 # --- damage

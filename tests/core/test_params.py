@@ -20,7 +20,7 @@ import vizkit as vk
 from tests.inline import Blocks, Squares, plugin
 from vizkit.cli import cli
 from vizkit.params import Signature
-from vizkit.run import prepare
+from vizkit.runs import prepare
 from vizkit.selection import bind, repair
 from vizkit.techniques import INPUTS
 

@@ -239,7 +239,7 @@ def test_a_hash_of_the_source_follows_the_source(tmp_path: Path) -> None:
 
 
 def test_a_technique_made_in_python_has_a_key_of_its_own_source(make_workspace: Make) -> None:
-    from vizkit.run import prepare
+    from vizkit.runs import prepare
 
     def key(source: str) -> str:
         scope: dict[str, Any] = {"vk": vk, "__name__": "prompt"}

@@ -19,7 +19,7 @@ from pydantic import Field
 import vizkit as vk
 from tests.inline import Blocks, Squares, plugin
 from vizkit.jobs import Jobs
-from vizkit.run import prepare
+from vizkit.runs import prepare
 
 Make = Callable[..., vk.Workspace]
 CALLS: list[str] = []
