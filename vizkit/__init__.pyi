@@ -1,5 +1,6 @@
 from .datasets import Dataset, DatasetBase, DatasetOpener, ImageFolder, package_file
 from .errors import BadImage, Cancelled, InvalidParameter, NotFound, NotSupported, TooLarge, VizkitError
+from .given import GivenModel
 from .hookspecs import hookimpl
 from .images import Geometry
 from .markers import (
@@ -16,7 +17,7 @@ from .markers import (
     Position,
     QueryImage,
 )
-from .models import GivenModel, KerasModel, ModelAdapter
+from .models import KerasModel, ModelAdapter
 from .progress import Progress
 from .registry import Registry
 from .results import Result, Section

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vizkit.errors import NotFound, NotSupported, suggestion
 from vizkit.quiet import quiet_tensorflow
-from vizkit.store import log, memory
+from vizkit.store import memory
 from vizkit.types import Activations, ImageBatch, LayerInfo, Pool, Rule, Size, Target
 from vizkit.versions import core_hash
 
@@ -29,9 +29,6 @@ BATCH = 32
 """Images that go through a network at a time."""
 FIRST = 8
 """Images of the first batch where there are several, so that something is seen early."""
-_NORMALIZING = ("Rescaling", "Normalization")
-_LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)  # ITU-R BT.601
-_warned: set[str] = set()
 
 
 @runtime_checkable
@@ -86,7 +83,7 @@ class ModelAdapter(Protocol):
 
 
 @dataclass(eq=False)
-class _Loaded:
+class Loaded:
     """A built model with its plans and compiled functions; dropped as one."""
 
     model: Any
@@ -113,7 +110,7 @@ class KerasModel:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._held: _Loaded | None = None
+        self._held: Loaded | None = None
         self._layers: tuple[LayerInfo, ...] | None = None
         self._print: str | None = None
 
@@ -149,7 +146,7 @@ class KerasModel:
             for path in files:
                 digest.update(memory().digest(path).encode())
             if not files:
-                digest.update(_digest(self._load()))
+                digest.update(weights_digest(self._load()))
             self._print = digest.hexdigest()[:40]
         return self._print
 
@@ -165,8 +162,8 @@ class KerasModel:
         """As `layers`, or None where the model would have to be built to know them."""
         if self._layers is None:
             table = self.layer_table()
-            if table is None and not self.weight_files() and self._held is None:
-                return None
+            if table is None and not self.weight_files() and self._held is None and self._print is None:
+                return None  # the key under which it may be remembered is a hash of weights not yet built
             text = table.read_text("utf-8") if table is not None else memory().get(self._table_key())
             if text is None:
                 return None
@@ -241,7 +238,7 @@ class KerasModel:
         held = self._held
         return 0 if held is None else sum(4 * int(np.prod(w.shape)) for w in held.model.weights)
 
-    def _load(self) -> _Loaded:
+    def _load(self) -> Loaded:
         with self._lock:
             if self._held is None:
                 with quiet_tensorflow():
@@ -250,7 +247,7 @@ class KerasModel:
 
                     model = self.build()
                     flat = plan(model)
-                    self._held = _Loaded(model, flat, logits(flat))
+                    self._held = Loaded(model, flat, logits(flat))
             return self._held
 
     def _check(self, target: Target) -> None:
@@ -284,7 +281,7 @@ class KerasModel:
 
         return tf.constant(np.asarray(self.preprocess(pixels), np.float32))
 
-    def _compiled(self, loaded: _Loaded, plan: Plan, paths: tuple[str, ...], pool: Pool, size: Size) -> Any:
+    def _compiled(self, loaded: Loaded, plan: Plan, paths: tuple[str, ...], pool: Pool, size: Size) -> Any:
         """One traced function for each set of layers, pooling and size; any number of images."""
         import tensorflow as tf
 
@@ -304,72 +301,6 @@ class KerasModel:
             signature = [tf.TensorSpec((None, *size, channels), tf.float32)]
             loaded.compiled[key] = tf.function(forward, input_signature=signature, autograph=False)
         return loaded.compiled[key]
-
-
-class GivenModel(KerasModel):
-    """A `keras.Model` that a person made.
-
-    It gets pixels as they are, 0 to 255, unless `preprocess` makes something else of them: uint8 (n, h, w, 3) in, float32
-    (n, h, w, c) out. Where the model has no layer that scales them and nobody said how, a warning says so once. A model of
-    one channel gets their luminance.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        *,
-        preprocess: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
-        labels: Sequence[str] = (),
-    ) -> None:
-        super().__init__()
-        shape = model.input_shape
-        if not isinstance(shape, tuple) or len(shape) != 4:
-            raise NotSupported(
-                f"{model.name} takes {shape}; a model with one image input (height, width, channels) is needed."
-            )
-        if preprocess is None and shape[3] not in (1, 3):
-            raise NotSupported(
-                f"{model.name} takes images of {shape[3]} channels. Say how to make them from RGB:"
-                " vizkit.GivenModel(model, preprocess=...)."
-            )
-        self._model, self._preprocess, self._grey = model, preprocess, shape[3] == 1
-        self.name = self.title = model.name
-        self.image_size = (shape[1] or 224, shape[2] or 224)
-        self.labels = tuple(labels)
-
-    def build(self) -> Any:
-        """The model itself."""
-        return self._model
-
-    def preprocess(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As the person said, else as they are."""
-        if self._preprocess:
-            return np.asarray(self._preprocess(pixels), np.float32)
-        values = pixels.astype(np.float32)
-        return values @ _LUMA if self._grey else values
-
-    def fingerprint(self) -> str:
-        """Hashed anew at every run, for the person may have trained it on: layers, weights, labels, and what `preprocess`
-        makes of a picture with every brightness."""
-        digest = hashlib.sha256(f"{self.image_size} {self.labels}\n".encode())
-        digest.update(_digest(self._load()))
-        height, width = self.image_size
-        probe = np.arange(height * width * 3, dtype=np.uint64).reshape(1, height, width, 3) * 37 % 256
-        digest.update(self.preprocess(probe.astype(np.uint8)).tobytes())
-        return digest.hexdigest()[:40]
-
-    def _load(self) -> _Loaded:
-        known = self._held
-        loaded = super()._load()
-        if known is None and self._preprocess is None and self.name not in _warned:
-            _warned.add(self.name)
-            if not any(step.kind in _NORMALIZING for step in loaded.plan.steps):
-                log.warning(
-                    "%s has no Rescaling or Normalization layer, so it sees pixels from 0 to 255. If it was trained on"
-                    " others, say how to make them: vizkit.GivenModel(model, preprocess=lambda x: x / 127.5 - 1).",
-                    self.name,
-                )
-        return loaded
 
 
 class ModelPool:
@@ -418,7 +349,7 @@ def _no_layer(model: str, path: str, known: Iterable[str]) -> NotFound:
     return NotFound(f"{model} has no layer {path!r}.{suggestion(path, known)} See: vizkit list layers {model}")
 
 
-def _digest(loaded: _Loaded) -> bytes:
+def weights_digest(loaded: Loaded) -> bytes:
     """A hash of a model's layers and weights, whatever numbers Keras gave the unnamed ones."""
     from vizkit.graph import description
 

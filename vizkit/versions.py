@@ -8,7 +8,17 @@ import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
 
-_NUMERIC_CORE = ("graph.py", "nonlinear.py", "rules.py", "models.py", "images.py", "datasets.py", "grid.py", "optvis")
+_NUMERIC_CORE = (
+    "graph.py",
+    "nonlinear.py",
+    "rules.py",
+    "models.py",
+    "given.py",
+    "images.py",
+    "datasets.py",
+    "grid.py",
+    "optvis",
+)
 
 
 @functools.cache

@@ -116,7 +116,7 @@ class GridItem:
     label: str | None = None
     rank: int | None = None
     distance: float | None = None
-    similarity: Annotated[float, Field(ge=0, le=100)] | None = None
+    similarity: float | None = None
     same_class: bool | None = None
 
 

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from vizkit.datasets import Dataset, DatasetBase
 from vizkit.errors import NotFound, VizkitError, suggestion
+from vizkit.given import GivenModel
 from vizkit.lane import Flights, Lane
-from vizkit.models import GivenModel, ModelAdapter, ModelPool
+from vizkit.models import ModelAdapter, ModelPool
 from vizkit.registry import Registry
 from vizkit.results import Result
 from vizkit.store import Home, Store, content_key, log
 from vizkit.types import ImageBatch, ImageRef, Size
 
 _LOOK = (224, 224)
+_GIVEN = 4  # models given in Python that are remembered
 
 
 class Workspace:
@@ -38,6 +40,7 @@ class Workspace:
         self.home = home or Home()
         self.pool = pool or ModelPool()
         self.lane = Lane()
+        self._given: dict[int, GivenModel] = {}
         self.flights = Flights()
         for alias, spec in self.home.sources().items():
             try:
@@ -56,8 +59,18 @@ class Workspace:
         if isinstance(given, ModelAdapter):
             return given
         if hasattr(given, "get_weights") and hasattr(given, "inputs"):
-            return GivenModel(given)
+            return self._given_model(given)
         raise VizkitError(f"A model is an id, a ModelAdapter or a keras.Model; got {type(given).__name__}.")
+
+    def _given_model(self, model: Any) -> GivenModel:
+        """The adapter of a `keras.Model`: the same one as last time, for it keeps what it has traced."""
+        adapter = self._given.pop(id(model), None)
+        if adapter is None or adapter.keras_model() is not model:
+            adapter = GivenModel(model)
+        self._given[id(model)] = adapter
+        while len(self._given) > _GIVEN:
+            self._given.pop(next(iter(self._given)))
+        return adapter
 
     def dataset(self, given: Any = None) -> Dataset:
         """A dataset by id, or a `Dataset`; without one, the first installed. Opens no folder: that is `Registry.open`."""

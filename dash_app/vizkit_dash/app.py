@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import socket
 import sys
 import threading
@@ -72,7 +73,8 @@ def create_server(workspace: Workspace | None = None, *, hosts: frozenset[str] =
 
 
 def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8050, browser: bool = True) -> None:
-    """Serve until Ctrl-C, which is raised as KeyboardInterrupt once everything has stopped."""
+    """Serve until Ctrl-C, which is raised as KeyboardInterrupt once everything has stopped, or until SIGTERM, which is
+    an orderly end."""
     listening = _listen(host, port)
     says = os.dup(sys.stderr.fileno())  # TensorFlow's chatter is kept away meanwhile, and ours would go the same way
     loading = threading.Thread(target=warm_up, args=(workspace,), name="vizkit-warm-up", daemon=True)
@@ -89,9 +91,18 @@ def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8050, br
     print(f"vizkit is at {url}", flush=True)
     if browser:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    ended = threading.Event()
+
+    def end(*_: object) -> None:
+        ended.set()
+        raise SystemExit(0)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
     server.run()  # comes back when it was interrupted
-    _stop(app, loading, says)
-    raise KeyboardInterrupt
+    _stop(app, loading, says, 0 if ended.is_set() else 130)
+    if not ended.is_set():
+        raise KeyboardInterrupt
 
 
 def warm_up(workspace: Workspace) -> None:
@@ -117,7 +128,7 @@ def _guarded(app: Dash, hosts: frozenset[str]) -> Guard:
     return Guard(app.server, hosts=hosts, scripts=app.csp_hashes())
 
 
-def _stop(app: Dash, loading: threading.Thread, says: int) -> None:
+def _stop(app: Dash, loading: threading.Thread, says: int, code: int) -> None:
     """End within a second or two. What computes cannot be asked to stop in the middle of a step; all that is on disk is
     written whole or not at all, so leaving it there loses nothing."""
     own, _ = attached.of(app)
@@ -126,7 +137,7 @@ def _stop(app: Dash, loading: threading.Thread, says: int) -> None:
     closing.join(_PATIENCE)
     if closing.is_alive() or loading.is_alive():
         os.write(says, b"Stopped.\n")
-        os._exit(130)
+        os._exit(code)
 
 
 def _listen(host: str, port: int) -> socket.socket:

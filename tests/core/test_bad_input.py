@@ -54,7 +54,7 @@ def space(make_workspace: Make) -> vk.Workspace:
 
 @pytest.fixture
 def shell(space: vk.Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.setattr("vizkit.listings.Workspace", lambda: space)
+    monkeypatch.setattr("vizkit.workspace.Workspace", lambda: space)
 
     def call(*arguments: str) -> tuple[int, str, str]:
         code = main(arguments)

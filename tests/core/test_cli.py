@@ -86,7 +86,7 @@ def shell(
 def in_process(
     workspace: vk.Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str, str]]:
-    monkeypatch.setattr("vizkit.listings.Workspace", lambda: workspace)
+    monkeypatch.setattr("vizkit.workspace.Workspace", lambda: workspace)
 
     def call(*arguments: str) -> tuple[int, str, str]:
         code = main(arguments)
@@ -102,11 +102,11 @@ def in_process(
 def test_lists_are_tables_and_json(shell: Callable[..., tuple[int, str, str]]) -> None:
     models = json.loads(shell("list", "models", "--json")[1])
     assert models[0] == {
-        "name": "efficientnet-lite0", "title": "EfficientNet-Lite0", "height": 224, "width": 224, "classes": 1000,
+        "name": "efficientnet-lite0", "title": "EfficientNet-Lite0", "height": 224, "width": 224, "layers": 142, "classes": 1000,
         "random_weights": False, "curated": ["stem_relu", "block2_add", "block4_add", "block6_expand_relu", "block9_add",
                                              "block11_expand_relu", "block14_add", "head_relu"],
     }  # fmt: skip
-    assert shell("list", "models")[1].splitlines()[1].split() == ["efficientnet-lite0", "224", "x", "224", "1000",
+    assert shell("list", "models")[1].splitlines()[1].split() == ["efficientnet-lite0", "224", "x", "224", "142", "1000",
                                                                   "EfficientNet-Lite0"]  # fmt: skip
     layers = json.loads(shell("list", "layers", "efficientnet-lite0", "--json")[1])
     assert [r["index"] for r in layers] == list(range(len(layers)))
@@ -150,7 +150,7 @@ def test_one_broken_model_does_not_spoil_the_list(
     broken.failing = True
     code, text, errors = shell("list", "models")
     assert code == 0
-    assert text.splitlines()[1].split() == ["blocks", "16", "x", "16", "3", "Blocks"]
+    assert text.splitlines()[1].split() == ["blocks", "16", "x", "16", "3", "3", "Blocks"]
     assert errors == "vizkit: broken: ConnectionError: the labels are on a server\n"
     assert json.loads(shell("list", "models", "--json")[1])[1] == {
         "name": "broken",

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import re
-import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -565,19 +564,6 @@ def test_an_export_in_the_working_folder_by_a_relative_name(tmp_path: Path, monk
 
 
 # in a browser
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Any:
-    api = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no browser: apt-get install chromium")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    with api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=[*arguments, "--disable-component-update", "--disable-sync"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -231,8 +231,10 @@ class TestGivenModel:
         bare = keras.Model(image, keras.layers.GlobalMaxPooling2D(name="most")(image), name="bare-net")
         images = pictures(3)
         with caplog.at_level(logging.WARNING, "vizkit"):
-            values = vk.GivenModel(bare).activations(images, ["most"])["most"].values
-            vk.GivenModel(bare).predict(images)
+            model = vk.GivenModel(bare)
+            values = model.activations(images, ["most"])["most"].values
+            model.release()
+            model.predict(images)
         np.testing.assert_array_equal(values, images.pixels.max((1, 2)))
         assert [r.getMessage() for r in caplog.records] == [
             "bare-net has no Rescaling or Normalization layer, so it sees pixels from 0 to 255. If it was trained on others,"

@@ -197,6 +197,17 @@ def test_the_key_covers_the_numeric_core_and_the_versions(ws: vk.Workspace, monk
     assert len({before, changed, key(ws)}) == 3
 
 
+def test_a_model_given_in_python_twice_is_traced_once(ws: vk.Workspace) -> None:
+    import keras
+
+    net = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(2, 3, name="conv")], name="mine")
+    assert ws.model(net) is ws.model(net)
+    others = [keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten()]) for _ in range(9)]
+    for other in others:
+        ws.model(other)
+    assert len(ws._given) < len(others), "only a few are remembered"
+
+
 def test_a_model_given_in_python_is_hashed_by_its_weights(ws: vk.Workspace, toy_net: Callable[..., Any]) -> None:
     import keras
 

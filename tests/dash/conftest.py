@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,41 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-HOW = "No browser: install one (Debian: apt-get install chromium) or set VIZKIT_CHROMIUM to its path."
-
-
-def find_chromium() -> str | None:
-    """The browser's program, or None."""
-    given = os.environ.get("VIZKIT_CHROMIUM")
-    found = [shutil.which(given)] if given else [shutil.which(name) for name in NAMES]
-    return next((f for f in found if f), None)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """One Chromium for all tests. Without one they are skipped, or fail where VIZKIT_REQUIRE_BROWSER=1."""
-    program = find_chromium()
-    if program is None:
-        if os.environ.get("VIZKIT_REQUIRE_BROWSER") == "1":
-            pytest.fail(HOW)
-        pytest.skip(HOW)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGS)
-        yield browser
-        browser.close()
 
 
 class Site:

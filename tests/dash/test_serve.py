@@ -30,10 +30,10 @@ class Served:
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
-    def interrupt(self) -> tuple[int, float, str]:
+    def interrupt(self, how: signal.Signals = signal.SIGINT) -> tuple[int, float, str]:
         """Ctrl-C: the exit code, the seconds that it took, and what was said."""
         before = time.monotonic()
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(how)
         _, err = self.process.communicate(timeout=20)
         return self.process.returncode, time.monotonic() - before, err
 
@@ -112,6 +112,16 @@ def test_ctrl_c_ends_a_running_job(cold: Callable[..., Served], browse: Callable
     assert code == 130
     assert seconds < 4
     assert said.strip() == "Stopped."
+
+
+def test_being_told_to_end_is_no_failure(cold: Callable[..., Served], browse: Callable[..., Any]) -> None:
+    app = cold()
+    page = browse(app.url)
+    page.wait_for_selector(".vk-large")
+    page.goto("about:blank")
+    code, seconds, _ = app.interrupt(signal.SIGTERM)
+    assert code == 0
+    assert seconds < 4
 
 
 def test_cancel_stops_the_run_and_keeps_what_there_is(cold: Callable[..., Served], browse: Callable[..., Any]) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 import vizkit as vk
 
-LIGHT = {"numpy", "pluggy", "pydantic", "click", "typing_extensions"}
+LIGHT = {"numpy", "pluggy", "pydantic", "click", "lazy_loader", "typing_extensions"}
 """What the core may import when it is imported, beside the standard library."""
 NUMERICS = {"keras", "numpy", "PIL", "pydantic", "scipy", "skimage", "sklearn", "tensorflow", "typing_extensions", "umap"}
 HEAVY = {"keras", "matplotlib", "PIL", "scipy", "skimage", "sklearn", "tensorflow", "umap"}
