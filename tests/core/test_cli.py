@@ -102,7 +102,8 @@ def in_process(
 def test_lists_are_tables_and_json(shell: Callable[..., tuple[int, str, str]]) -> None:
     models = json.loads(shell("list", "models", "--json")[1])
     assert models[0] == {
-        "name": "efficientnet-lite0", "title": "EfficientNet-Lite0", "height": 224, "width": 224, "layers": 142, "classes": 1000,
+        "name": "efficientnet-lite0", "title": "EfficientNet-Lite0", "height": 224, "width": 224, "layers": 142,
+        "classes": 1000,
         "random_weights": False, "curated": ["stem_relu", "block2_add", "block4_add", "block6_expand_relu", "block9_add",
                                              "block11_expand_relu", "block14_add", "head_relu"],
     }  # fmt: skip
