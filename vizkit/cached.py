@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from vizkit.errors import TooLarge, VizkitError, gigabytes
 from vizkit.models import ModelAdapter
 from vizkit.progress import Progress
 from vizkit.registry import source_hash
-from vizkit.store import Entry, content_key
+from vizkit.store import content_key
 from vizkit.types import Activations, ImageBatch, LayerInfo, Pool, Rule, Target
 from vizkit.versions import core_hash, versions
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MEMORY = 256_000_000
 """Bytes of activations that are kept in memory; more are streamed to a memory-mapped file."""
+BLOCK = 128
+"""Images whose activations are kept together while a larger number is computed."""
 
 
 def model_code(workspace: Workspace, model: ModelAdapter) -> str:
@@ -84,22 +87,26 @@ class CachedModel:
         size where it is above the bound."""
         images = self._own(images)
         known = {layer.path: layer for layer in self.adapter.layers()}
-        keys = {
-            path: content_key({**self._identity, "layer": path, "pool": pool, "images": images.content}) for path in layers
-        }
-        found = {p: e for p in layers if (e := self._workspace.store.get("activations", keys[p]))}
-        missing = [p for p in layers if p not in found]
-        ready = {p: Activations(known[p], e.array("values"), images.refs) for p, e in found.items()}
+        ready = self._kept(images, [known[p] for p in layers], pool)
+        missing = [known[p] for p in layers if p not in ready]
         if missing:
-            ready |= self._compute(images, [known[p] for p in missing], pool, keys, each)
+            ready |= self._compute(images, missing, pool, each)
         return {p: ready[p] for p in layers}
+
+    def _key(self, images: ImageBatch, path: str, pool: Pool) -> str:
+        return content_key({**self._identity, "layer": path, "pool": pool, "images": images.content})
+
+    def _kept(self, images: ImageBatch, layers: Sequence[LayerInfo], pool: Pool) -> dict[str, Activations]:
+        """Those of the layers that are in the cache for these images."""
+        store = self._workspace.store
+        found = {n: e for n in layers if (e := store.get("activations", self._key(images, n.path, pool)))}
+        return {n.path: Activations(n, e.array("values"), images.refs) for n, e in found.items()}
 
     def _compute(
         self,
         images: ImageBatch,
         layers: Sequence[LayerInfo],
         pool: Pool,
-        keys: Mapping[str, str],
         each: Callable[[Mapping[str, Activations]], None] | None,
     ) -> dict[str, Activations]:
         size = 4 * len(images) * sum(_numbers(layer, pool) for layer in layers)
@@ -118,27 +125,67 @@ class CachedModel:
             if each:
                 each(ready)
 
-        if size > MEMORY:
-            return self._stream(images, layers, pool, keys, batch_done)
-        with self._computing():
-            computed = self.adapter.activations(images, [layer.path for layer in layers], pool=pool, each=batch_done)
-        for path, a in computed.items():
-            self._put(keys[path], a.values)
-        return computed
+        return (self._stream if size > MEMORY else self._in_blocks)(images, layers, pool, batch_done)
+
+    def _in_blocks(
+        self,
+        images: ImageBatch,
+        layers: Sequence[LayerInfo],
+        pool: Pool,
+        each: Callable[[Mapping[str, Activations]], None],
+    ) -> dict[str, Activations]:
+        """In blocks that are kept as they come: a run that was stopped goes on from there, and so does another on the same
+        images."""
+        rows: dict[str, NDArray[np.float32]] = {}
+        start = shown = 0
+
+        def ready(n: int) -> dict[str, Activations]:
+            return {layer.path: Activations(layer, rows[layer.path][:n], images.refs[:n]) for layer in layers}
+
+        def show(part: Mapping[str, Activations]) -> None:
+            """Take over the first rows of the present block."""
+            nonlocal shown
+            for path, a in part.items():
+                if path not in rows:
+                    rows[path] = np.empty((len(images), *a.values.shape[1:]), np.float32)
+                rows[path][start : start + len(a.refs)] = a.values
+                n = start + len(a.refs)
+            if n > shown:
+                shown = n
+                each(ready(n))
+
+        blocks = list(images.batches(BLOCK))
+        for block in blocks:
+            found = self._kept(block, layers, pool)
+            if len(found) < len(layers):
+                with self._computing():
+                    found = self._kept(block, layers, pool)  # made by another run while this one waited
+                    if len(found) < len(layers):
+                        found = self.adapter.activations(block, [n.path for n in layers], pool=pool, each=show)
+                        self._put(found, block, pool)
+            show(found)
+            start += len(block)
+        whole = ready(len(images))
+        if len(blocks) > 1:
+            self._put(whole, images, pool)
+            for block in blocks:
+                for layer in layers:
+                    self._workspace.store.drop("activations", self._key(block, layer.path, pool))
+        return whole
 
     def _stream(
         self,
         images: ImageBatch,
         layers: Sequence[LayerInfo],
         pool: Pool,
-        keys: Mapping[str, str],
         each: Callable[[Mapping[str, Activations]], None],
     ) -> dict[str, Activations]:
         """One layer after another, batch by batch into a file: memory holds one batch."""
         out = {}
         for layer in layers:
+            key = self._key(images, layer.path, pool)
             try:
-                with self._workspace.store.writing("activations", keys[layer.path], {}) as folder:
+                with self._workspace.store.writing("activations", key, {}) as folder:
                     rows = ArrayFile(folder / "values.npy", len(images))
                     for batch in images.batches(32):
                         with self._computing():
@@ -151,18 +198,18 @@ class CachedModel:
                     f" {error.strerror}."
                     " Free some space, or set VIZKIT_CACHE to another folder."
                 ) from error
-            entry = self._workspace.store.get("activations", keys[layer.path])
+            entry = self._workspace.store.get("activations", key)
             if entry is None:
                 raise VizkitError(f"The activations of {layer.path} vanished from the cache while in use. Run it again.")
             out[layer.path] = Activations(layer, entry.array("values"), images.refs)
             each(out)
         return out
 
-    def _put(self, key: str, values: NDArray[np.float32]) -> Entry | None:
-        entry: Entry | None = self._workspace.attempt(
-            lambda: self._workspace.store.put("activations", key, {}, {"values": values})
-        )
-        return entry
+    def _put(self, computed: Mapping[str, Activations], images: ImageBatch, pool: Pool) -> None:
+        store = self._workspace.store
+        for path, a in computed.items():
+            key = self._key(images, path, pool)
+            self._workspace.attempt(functools.partial(store.put, "activations", key, {}, {"values": a.values}))
 
     def _computing(self) -> Any:
         self._progress.check()

@@ -15,6 +15,11 @@ class Lane:
         self._holder: object = None
         self._depth = 0
 
+    def is_held_by(self, job: object) -> bool:
+        """Whether this job holds the lane now."""
+        with self._free:
+            return bool(self._depth) and self._holder is job
+
     @contextlib.contextmanager
     def held_by(self, job: object, check: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Hold the lane for a job. While waiting, `check` is called every tenth of a second and may raise."""

@@ -3,6 +3,7 @@ cache, compute, keep."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import time
@@ -89,6 +90,12 @@ class Request:
         params = {n: v for n, v in self.identity["params"].items() if n not in totals}
         return content_key({**self.identity, "params": params})
 
+    def _dataset(self) -> dict[str, Any] | None:
+        if self.dataset is None:
+            return None
+        fingerprint = self.identity["dataset"] or self.identity["images"]
+        return {"name": self.dataset.name, "fingerprint": fingerprint, "skipped": len(self.dataset.skipped())}
+
     def provenance(self, inner: Sequence[str] = (), seconds: float = 0.0) -> Provenance:
         """All of it, for the result."""
         return Provenance(
@@ -98,7 +105,7 @@ class Request:
                 {"name": m.name, "fingerprint": f, "random_weights": m.random_weights}
                 for m, f in zip(self.models, self.identity["models"], strict=True)
             ),
-            dataset={"name": self.dataset.name, "fingerprint": self.identity["dataset"]} if self.dataset else None,
+            dataset=self._dataset(),
             images=tuple(
                 {"ref": str(b.refs[0]), "sha256": b.hashes[0]} for value in self.values.values() for b in _batches(value)
             ),
@@ -209,7 +216,9 @@ def perform(
     key = request.key
     if key in chain:
         raise VizkitError(f"{request.technique.id} asks for its own result with the same parameters.")
-    with workspace.flights.of(key, progress.check):
+    # A job that holds the lane does not wait for another's flight: that one may be waiting for the lane.
+    alone = contextlib.nullcontext() if workspace.lane.is_held_by(job) else workspace.flights.of(key, progress.check)
+    with alone:
         if cached := workspace.result(key):
             return cached
         try:
@@ -250,7 +259,7 @@ def _compute(workspace: Workspace, request: Request, progress: Progress, chain: 
     if not isinstance(result, Result):
         raise VizkitError(f"{request.technique.id} returned {type(result).__name__}; a technique returns a vizkit.Result.")
     progress.check()
-    finished = finish(result)
+    finished = finish(result).replace(partial=False)
     data, arrays = finished.pack()
     workspace.attempt(lambda: store.put("results", request.key, data, arrays))
     return finished

@@ -704,3 +704,67 @@ def test_each_model_sees_the_images_at_its_own_size(make_workspace: Make, given:
     assert table.rows == ((16, 32, 16),)
     assert set(seen) == {(32, 32), (16, 16)}
     assert seen.count((16, 16)) == 1, "only where the technique said so"
+
+
+def test_activations_survive_a_run_that_is_stopped(make_workspace: Make) -> None:
+    model = Blocks()
+    squares = Squares(300)
+    ws = make_workspace(plugin("inline", models=[model], datasets=[squares], techniques=[means]))
+
+    class Stop(vk.Progress):
+        def report(self, step: int, total: int, **more: Any) -> None:
+            if step > 200:
+                self.cancel()
+            self.check()
+
+    with pytest.raises(vk.Cancelled):
+        ws.run("means", layer="cells", progress=Stop())
+    assert model.seen == 204, "it stopped within a batch of four"
+    result = ws.run("means", layer="cells", scale=2)
+    assert model.seen == 204 + (300 - 128), "the first block was kept"
+    expected = model.compute(squares.images(squares.ids(), (16, 16)).pixels, "cells").mean((0, 1, 2)) * 2
+    assert bars(result) == pytest.approx(expected.tolist(), abs=1e-5)
+    assert ws.store.info()["kinds"]["activations"]["entries"] == 1, "the blocks made room for the whole"
+
+
+def test_an_adapter_that_shows_nothing_meanwhile_is_right_all_the_same(make_workspace: Make) -> None:
+    class Silent(Blocks):
+        def activations(self, images: vk.ImageBatch, layers: Any, *, pool: Any = "none", each: Any = None) -> Any:
+            return super().activations(images, layers, pool=pool)
+
+    squares = Squares(150)
+    ws = make_workspace(plugin("inline", models=[Silent()], datasets=[squares], techniques=[means]))
+    expected = Blocks().compute(squares.images(squares.ids(), (16, 16)).pixels, "cells").mean((0, 1, 2))
+    assert bars(ws.run("means", layer="cells")) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_job_on_the_lane_does_not_wait_for_anothers_flight(make_workspace: Make) -> None:
+    """One job computes and asks for `means` meanwhile; the other is at `means` already and waits for the lane."""
+    waiting = threading.Event()
+
+    @vk.technique("asker", title="Asker", question="?", uses={"means"})
+    def asker(model: vk.ModelAdapter, images: vk.ImageBatch, run: vk.Runner) -> vk.Result:
+        made: list[vk.Result] = []
+
+        def each(_: Any) -> None:
+            if not made:
+                waiting.set()
+                time.sleep(0.3)
+                made.append(run("means", layer="cells"))
+
+        model.activations(images, ["bright"], each=each)
+        return made[0]
+
+    ws = make_workspace(plugin("inline", models=[Blocks()], datasets=[Squares()], techniques=[means, asker]))
+    results: list[list[float]] = []
+    threads = [threading.Thread(target=lambda: results.append(bars(ws.run("asker"))), daemon=True)]
+    threads.append(
+        threading.Thread(target=lambda: waiting.wait(10) and results.append(bars(ws.run("means", layer="cells"))))
+    )
+    threads[1].daemon = True
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(20)
+    assert len(results) == 2
+    assert results[0] == results[1]
