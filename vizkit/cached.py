@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vizkit.errors import TooLarge, VizkitError, gigabytes
-from vizkit.models import ModelAdapter
+from vizkit.models import ModelAdapter, no_layer
 from vizkit.progress import Progress
 from vizkit.registry import source_hash
 from vizkit.store import content_key
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 MEMORY = 256_000_000
 """Bytes of activations that are kept in memory; more are streamed to a memory-mapped file."""
+LITTLE = 32_000_000
+"""Bytes that are computed even where the disk has no room for them."""
 BLOCK = 128
 """Images whose activations are kept together while a larger number is computed."""
 
@@ -60,10 +64,12 @@ class CachedModel:
         """As the adapter's, cached."""
         images = self._own(images)
         key = content_key({**self._identity, "predict": images.content})
-        if entry := self._workspace.store.get("activations", key):
-            return entry.array("logits")
+        known = self._workspace.store.array("activations", key, "logits")
+        if known is not None:
+            return known
         with self._computing():
             logits = self.adapter.predict(images)
+        logits.setflags(write=False)
         self._workspace.attempt(lambda: self._workspace.store.put("activations", key, {}, {"logits": logits}))
         return logits
 
@@ -87,10 +93,20 @@ class CachedModel:
         size where it is above the bound."""
         images = self._own(images)
         known = {layer.path: layer for layer in self.adapter.layers()}
-        ready = self._kept(images, [known[p] for p in layers], pool)
-        missing = [known[p] for p in layers if p not in ready]
-        if missing:
-            ready |= self._compute(images, missing, pool, each)
+        for path in layers:
+            if path not in known:
+                raise no_layer(self.adapter.name, path, known)
+        found = self._kept(images, [known[p] for p in layers], pool)
+        missing = [known[p] for p in layers if p not in found]
+        if not missing:
+            return found
+
+        def merged(computed: Mapping[str, Activations]) -> None:
+            n = min(len(a.refs) for a in computed.values())
+            if each:
+                each({p: (computed[p] if p in computed else found[p])[:n] for p in layers})
+
+        ready = found | self._compute(images, missing, pool, merged)
         return {p: ready[p] for p in layers}
 
     def _key(self, images: ImageBatch, path: str, pool: Pool) -> str:
@@ -99,19 +115,19 @@ class CachedModel:
     def _kept(self, images: ImageBatch, layers: Sequence[LayerInfo], pool: Pool) -> dict[str, Activations]:
         """Those of the layers that are in the cache for these images."""
         store = self._workspace.store
-        found = {n: e for n in layers if (e := store.get("activations", self._key(images, n.path, pool)))}
-        return {n.path: Activations(n, e.array("values"), images.refs) for n, e in found.items()}
+        found = {n: store.array("activations", self._key(images, n.path, pool), "values") for n in layers}
+        return {n.path: Activations(n, a, images.refs) for n, a in found.items() if a is not None}
 
     def _compute(
         self,
         images: ImageBatch,
         layers: Sequence[LayerInfo],
         pool: Pool,
-        each: Callable[[Mapping[str, Activations]], None] | None,
+        each: Callable[[Mapping[str, Activations]], None],
     ) -> dict[str, Activations]:
         size = 4 * len(images) * sum(_numbers(layer, pool) for layer in layers)
         room = self._workspace.store.room()
-        if size > room:
+        if size > max(room, LITTLE):
             names = ", ".join(layer.path for layer in layers)
             raise TooLarge(
                 f"The activations of {names} for {len(images)} images take {gigabytes(size)}, more than the"
@@ -122,8 +138,7 @@ class CachedModel:
             done = len(next(iter(ready.values())).refs)
             if len(images) > 1:  # a single one is no work to report, such as the query of a search
                 self._progress.report(done, len(images), text="looking at the images")
-            if each:
-                each(ready)
+            each(ready)
 
         return (self._stream if size > MEMORY else self._in_blocks)(images, layers, pool, batch_done)
 
@@ -138,21 +153,23 @@ class CachedModel:
         images."""
         rows: dict[str, NDArray[np.float32]] = {}
         start = shown = 0
+        due = 0.0
 
         def ready(n: int) -> dict[str, Activations]:
             return {layer.path: Activations(layer, rows[layer.path][:n], images.refs[:n]) for layer in layers}
 
         def show(part: Mapping[str, Activations]) -> None:
             """Take over the first rows of the present block."""
-            nonlocal shown
+            nonlocal shown, due
             for path, a in part.items():
                 if path not in rows:
                     rows[path] = np.empty((len(images), *a.values.shape[1:]), np.float32)
                 rows[path][start : start + len(a.refs)] = a.values
                 n = start + len(a.refs)
-            if n > shown:
-                shown = n
+            if n > shown and (n == len(images) or time.monotonic() >= due):
+                shown, began = n, time.monotonic()
                 each(ready(n))
+                due = time.monotonic() + 5 * (time.monotonic() - began)  # what is shown meanwhile takes a sixth at most
 
         blocks = list(images.batches(BLOCK))
         for block in blocks:
@@ -165,6 +182,8 @@ class CachedModel:
                         self._put(found, block, pool)
             show(found)
             start += len(block)
+        for values in rows.values():
+            values.setflags(write=False)
         whole = ready(len(images))
         if len(blocks) > 1:
             self._put(whole, images, pool)
@@ -198,11 +217,11 @@ class CachedModel:
                     f" {error.strerror}."
                     " Free some space, or set VIZKIT_CACHE to another folder."
                 ) from error
-            entry = self._workspace.store.get("activations", key)
-            if entry is None:
+            values = self._workspace.store.array("activations", key, "values")
+            if values is None:
                 raise VizkitError(f"The activations of {layer.path} vanished from the cache while in use. Run it again.")
-            out[layer.path] = Activations(layer, entry.array("values"), images.refs)
-            each(out)
+            out[layer.path] = Activations(layer, values, images.refs)
+        each(out)
         return out
 
     def _put(self, computed: Mapping[str, Activations], images: ImageBatch, pool: Pool) -> None:
@@ -211,10 +230,12 @@ class CachedModel:
             key = self._key(images, path, pool)
             self._workspace.attempt(functools.partial(store.put, "activations", key, {}, {"values": a.values}))
 
-    def _computing(self) -> Any:
+    @contextlib.contextmanager
+    def _computing(self) -> Iterator[None]:
         self._progress.check()
-        self._workspace.pool.use(self.adapter)
-        return self._workspace.lane.held_by(self._job, self._progress.check)
+        with self._workspace.lane.held_by(self._job, self._progress.check):
+            self._workspace.pool.use(self.adapter)
+            yield
 
 
 class ArrayFile:

@@ -44,6 +44,7 @@ class GivenModel(KerasModel):
                 " vizkit.GivenModel(model, preprocess=...)."
             )
         self._said = False
+        self._structure = b""
         self._model, self._preprocess, self._grey = model, preprocess, shape[3] == 1
         self.name = self.title = model.name
         self.image_size = (shape[1] or 224, shape[2] or 224)
@@ -64,7 +65,13 @@ class GivenModel(KerasModel):
         """Hashed anew at every run, for the person may have trained it on: layers, weights, labels, and what `preprocess`
         makes of a picture with every brightness."""
         digest = hashlib.sha256(f"{self.image_size} {self.labels}\n".encode())
-        digest.update(weights_digest(self._load()))
+        found = weights_digest(self._load())
+        if found[0] != self._structure:  # the person changed a layer: what was traced is of the old one
+            if self._structure:
+                self.release()
+                self._layers = None
+            self._structure = found[0]
+        digest.update(b"".join(found))
         height, width = self.image_size
         probe = np.arange(height * width * 3, dtype=np.uint64).reshape(1, height, width, 3) * 37 % 256
         digest.update(self.preprocess(probe.astype(np.uint8)).tobytes())

@@ -146,14 +146,14 @@ class Jobs:
             status.state = "cancelled"
         except VizkitError as error:
             status.error, status.state = str(error), "error"
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.debug("%s", traceback.format_exc())
             status.error, status.state = failure(request, error), "error"
         finally:
             job.finished.set()
 
 
-def failure(request: Request, error: Exception) -> str:
+def failure(request: Request, error: BaseException) -> str:
     """A sentence for what nobody foresaw."""
     text = " ".join(str(error).split())[:300]
     return f"{request.technique.id} failed: {type(error).__name__}: {text}. The log has the details (VIZKIT_LOG=debug)."

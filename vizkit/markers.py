@@ -150,7 +150,7 @@ class ClassLabel(Marker):
         if value is None:
             return 0
         text = str(value).strip()
-        if text.isdecimal() and (int(text) < len(labels) or not labels):
+        if text.isdecimal() and len(text) < 10 and (int(text) < len(labels) or not labels):
             return int(text)
         if not labels:
             raise NotFound(f"{model.name} has no class names, so {name} cannot be {text!r}. Give an index, from 0.")

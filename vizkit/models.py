@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from vizkit.errors import NotFound, NotSupported, suggestion
 from vizkit.quiet import quiet_tensorflow
 from vizkit.store import memory
 from vizkit.types import Activations, ImageBatch, LayerInfo, Pool, Rule, Size, Target
-from vizkit.versions import core_hash
+from vizkit.versions import core_hash, versions
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -141,12 +142,12 @@ class KerasModel:
     def fingerprint(self) -> str:
         """A hash of the name, size and weights; the code that builds it is hashed apart."""
         if self._print is None:
-            digest = hashlib.sha256(f"{self.name} {self.image_size} {self.random_weights}\n".encode())
+            digest = hashlib.sha256(f"{self.name} {self.image_size} {self.random_weights} {self.labels}\n".encode())
             files = self.weight_files()
             for path in files:
                 digest.update(memory().digest(path).encode())
             if not files:
-                digest.update(weights_digest(self._load()))
+                digest.update(b"".join(weights_digest(self._load())))
             self._print = digest.hexdigest()[:40]
         return self._print
 
@@ -193,7 +194,7 @@ class KerasModel:
         known = {layer.path: layer for layer in self.layers()}
         for path in layers:
             if path not in known:
-                raise _no_layer(self.name, path, known)
+                raise no_layer(self.name, path, known)
         loaded = self._load()
         forward = self._compiled(loaded, loaded.plan, tuple(layers), pool, images.size)
         out: dict[str, NDArray[np.float32]] = {}
@@ -232,6 +233,8 @@ class KerasModel:
         """Let go of the built model; the next call builds it again."""
         with self._lock:
             self._held = None
+            if not self.weight_files():  # what is built next may have other weights
+                self._print = None
 
     def memory(self) -> int:
         """Bytes of weights in memory now."""
@@ -256,7 +259,7 @@ class KerasModel:
             return
         layers = {layer.path: layer for layer in self.layers()}
         if target.layer not in layers:
-            raise _no_layer(self.name, target.layer, layers)
+            raise no_layer(self.name, target.layer, layers)
         layer, place = layers[target.layer], target.position
         if target.channel is not None and not 0 <= target.channel < layer.channels:
             raise NotFound(f"{layer.path} has {layer.channels} channels, from 0; there is no {target.channel}.")
@@ -269,7 +272,10 @@ class KerasModel:
             raise NotFound(f"{layer.path} has {rows} rows and {columns} columns, from 0; there is no {place[0]},{place[1]}.")
 
     def _table_key(self) -> str:
-        return f"layers {self.fingerprint()} {core_hash()}"
+        from vizkit.registry import source_hash
+
+        code = source_hash(sys.modules.get(type(self).__module__) or type(self))
+        return f"layers {self.fingerprint()} {core_hash()} {code} {versions()}"
 
     def _measure(self) -> tuple[LayerInfo, ...]:
         from vizkit.graph import layer_table
@@ -345,19 +351,21 @@ def _batches(images: ImageBatch) -> Iterator[ImageBatch]:
     yield from images[first:].batches(BATCH)
 
 
-def _no_layer(model: str, path: str, known: Iterable[str]) -> NotFound:
+def no_layer(model: str, path: str, known: Iterable[str]) -> NotFound:
+    """The sentence for a layer that a model does not have."""
     return NotFound(f"{model} has no layer {path!r}.{suggestion(path, known)} See: vizkit list layers {model}")
 
 
-def weights_digest(loaded: Loaded) -> bytes:
-    """A hash of a model's layers and weights, whatever numbers Keras gave the unnamed ones."""
+def weights_digest(loaded: Loaded) -> tuple[bytes, bytes]:
+    """Hashes of a model's layers, whatever numbers Keras gave the unnamed ones, and of its weights."""
     from vizkit.graph import description
 
-    digest = hashlib.sha256(json.dumps(description(loaded.plan), sort_keys=True, default=str).encode())
+    layers = hashlib.sha256(json.dumps(description(loaded.plan), sort_keys=True, default=str).encode())
+    digest = hashlib.sha256()
     for weight in loaded.model.weights:
         values = np.ascontiguousarray(weight)
         digest.update(f"{values.dtype} {values.shape}\n".encode() + values.tobytes())
-    return digest.digest()
+    return layers.digest(), digest.digest()
 
 
 def _score(tensor: Any, target: Target) -> Any:

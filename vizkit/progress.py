@@ -42,12 +42,12 @@ class Progress:
         """Show what is ready; it is true as far as it goes."""
         self.check()
 
-    def checkpoint(self, arrays: Arrays) -> None:
-        """Keep the state that a later run goes on from. Atomic: a kill leaves the one before."""
+    def checkpoint(self, step: int, arrays: Arrays) -> None:
+        """Keep the state after `step` steps, which a later run goes on from. Atomic: a kill leaves the one before."""
         self.check()
 
     def restore(self) -> dict[str, NDArray[Any]] | None:
-        """The last checkpoint of this very run (apart from totals marked `Extends`), or None."""
+        """The last checkpoint of this very run, apart from totals marked `Extends`, and not beyond them; or None."""
         return None
 
     def check(self) -> None:
@@ -71,7 +71,7 @@ class Checkpointed(Progress):
     def __init__(
         self,
         outer: Progress,
-        save: Callable[[Arrays], None],
+        save: Callable[[int, Arrays], None],
         load: Callable[[], dict[str, NDArray[Any]] | None],
         finish: Callable[[Result], Result] = lambda result: result,
         shown: bool = True,
@@ -87,9 +87,9 @@ class Checkpointed(Progress):
         if self._shown:
             self._outer.partial(self._finish(result).replace(partial=True))
 
-    def checkpoint(self, arrays: Arrays) -> None:
+    def checkpoint(self, step: int, arrays: Arrays) -> None:
         self.check()
-        self._save(arrays)
+        self._save(step, arrays)
 
     def restore(self) -> dict[str, NDArray[Any]] | None:
         return self._load()

@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import io
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,9 +87,23 @@ class Request:
     @property
     def checkpoint_key(self) -> str:
         """What its unfinished state is stored under: totals that a run can be extended to are left out."""
-        totals = {n for n, p in self.technique.signature.params.items() if p.extends}
+        totals = self._totals()
         params = {n: v for n, v in self.identity["params"].items() if n not in totals}
         return content_key({**self.identity, "params": params})
+
+    @property
+    def steps(self) -> int | None:
+        """The least of the totals, beyond which a checkpoint is of no use; None where there is none."""
+        return min(self._totals().values(), default=None)
+
+    def _totals(self) -> dict[str, int]:
+        """The parameters marked `Extends`, such as steps."""
+        return {n: self.values[n] for n, p in self.technique.signature.params.items() if p.extends}
+
+    def _own_images(self) -> list[ImageBatch]:
+        """Those that a person named one by one; a dataset stands for its own."""
+        named = [self.images] if self.images is not None and self.dataset is None else []
+        return [*named, *(b for value in self.values.values() for b in _batches(value))]
 
     def _dataset(self) -> dict[str, Any] | None:
         if self.dataset is None:
@@ -107,7 +122,9 @@ class Request:
             ),
             dataset=self._dataset(),
             images=tuple(
-                {"ref": str(b.refs[0]), "sha256": b.hashes[0]} for value in self.values.values() for b in _batches(value)
+                {"ref": str(ref), "sha256": sha}
+                for b in self._own_images()
+                for ref, sha in zip(b.refs, b.hashes, strict=True)
             ),
             params=self.public,
             code=self.identity["code"],
@@ -136,12 +153,16 @@ class _Context:
             raise NotSupported(f"{self.technique} has a parameter that depends on a model but takes none.")
         return self.models[0]
 
+    def _at(self, ref: str) -> Callable[[Size], ImageBatch]:
+        return lambda size: self.workspace.image(ref, size)
+
     def image(self, ref: str | None) -> ImageBatch:
         if ref is not None:
             found = self.images.index(ImageRef.parse(ref)) if self.images is not None and "/" in ref else None
             if found is not None and self.images is not None:
                 return self.images[[found]]
-            return self.workspace.image(ref, self.size)
+            own = self.workspace.image(ref, self.size)
+            return own if self.images is not None and not self.images.follows else own.following(self._at(ref))
         if self.images is None or not len(self.images):
             raise NotFound(f"{self.technique} needs an image. Give a file, or a reference such as photos/chelsea.")
         return self.images[[0]]
@@ -169,6 +190,8 @@ def prepare(
     size = models[0].image_size if models else _NO_MODEL_SIZE
     opened, batch = _images(workspace, chosen, dataset, images, size)
     values = chosen.signature.validate(params)
+    if batch is not None and not batch.follows:
+        size = batch.size  # pixels from memory keep their size, and what is compared with them has it too
     context = _Context(workspace, models, batch, opened, size, chosen.id)
     wrong: dict[str, str] = {}
     for name, param in chosen.signature.params.items():
@@ -195,11 +218,11 @@ def prepare(
             "models": ",".join(model_code(workspace, m) for m in models),
             "core": core_hash(),
         },
-        "versions": versions(chosen.packages),
+        "versions": versions(_packages(workspace, chosen)),
         "models": [m.fingerprint() for m in models],
         "names": [m.name for m in models],
         "dataset": opened.fingerprint() if opened is not None and chosen.takes("dataset") else None,
-        "images": batch.fingerprint if batch is not None else None,
+        "images": batch.fingerprint if batch is not None and chosen.takes("images") else None,
         "params": exact,
     }
 
@@ -239,8 +262,8 @@ def _compute(workspace: Workspace, request: Request, progress: Progress, chain: 
     store, place = workspace.store, request.checkpoint_key
     own = Checkpointed(
         progress,
-        save=lambda arrays: workspace.attempt(lambda: store.write_blob("checkpoints", place, _npz(arrays))),
-        load=lambda: _from_npz(store.read_blob("checkpoints", place)),
+        save=lambda step, arrays: workspace.attempt(lambda: store.write_blob("checkpoints", place, _npz(step, arrays))),
+        load=lambda: _from_npz(store.read_blob("checkpoints", place), request.steps),
         finish=finish,
         shown=len(chain) == 1,
     )
@@ -261,8 +284,9 @@ def _compute(workspace: Workspace, request: Request, progress: Progress, chain: 
     progress.check()
     finished = finish(result).replace(partial=False)
     data, arrays = finished.pack()
-    workspace.attempt(lambda: store.put("results", request.key, data, arrays))
-    return finished
+    if workspace.attempt(lambda: store.put("results", request.key, data, arrays)) is None:
+        return finished
+    return workspace.result(request.key) or finished  # as it will be from now on: its arrays mapped, not in memory
 
 
 class _InnerRunner(Runner):
@@ -285,7 +309,8 @@ class _InnerRunner(Runner):
             raise VizkitError(
                 f"{self._outer.technique.id} runs {technique!r} but does not declare it: uses={{{technique!r}}}."
             )
-        given = {k: arguments.pop(k) for k in ("model", "dataset", "images") if k in arguments}
+        given: dict[str, Any] = {k: arguments.pop(k) for k in ("model", "dataset", "images") if k in arguments}
+        self._check_own(given)
         wanted = self._workspace.registry.technique(technique)
         if "model" not in given and self._outer.models:
             given["model"] = self._outer.models if wanted.takes("models") else self._outer.models[0]
@@ -295,6 +320,20 @@ class _InnerRunner(Runner):
         result = perform(self._workspace, request, self._progress, self._chain, self._job)
         self._made.append(request.key)
         return result
+
+    def _check_own(self, given: Mapping[str, Any]) -> None:
+        """The outer key stands for the outer run's inputs; what came from elsewhere would not change it."""
+        outer, model = self._outer, given.get("model")
+        models = [_bare(m) for m in (model if isinstance(model, list | tuple) else [model]) if m is not None]
+        if not (
+            all(m in outer.models or m in [o.name for o in outer.models] for m in models)
+            and (given.get("dataset") is None or given["dataset"] in (outer.dataset, outer.dataset and outer.dataset.name))
+            and (given.get("images") is None or isinstance(given["images"], ImageBatch))
+        ):
+            raise VizkitError(
+                f"{outer.technique.id} runs another technique on inputs that are not its own. Take a model, dataset or"
+                " images as inputs of the technique itself, and pass those on."
+            )
 
 
 def _check_uses(workspace: Workspace, technique: Technique[Any], above: tuple[str, ...]) -> None:
@@ -318,23 +357,28 @@ def _technique_code(workspace: Workspace, technique: Technique[Any]) -> str:
     return ",".join([own, *used])
 
 
+def _packages(workspace: Workspace, technique: Technique[Any]) -> set[str]:
+    """The libraries that a technique declares, and all that it uses."""
+    used = (_packages(workspace, workspace.registry.technique(u)) for u in technique.uses)
+    return set(technique.packages).union(*used)
+
+
 def _models(workspace: Workspace, technique: Technique[Any], given: Any) -> tuple[ModelAdapter, ...]:
     if technique.takes("models"):
-        several = given if isinstance(given, list | tuple) else [given]
-        return tuple(_bare(workspace.model(m)) for m in several)
+        several = given if isinstance(given, list | tuple) and given else [given]
+        return tuple(workspace.model(_bare(m)) for m in several)
     if technique.takes("model"):
         if isinstance(given, list | tuple):
             if len(given) != 1:
                 raise VizkitError(f"{technique.id} takes one model; {len(given)} were given.")
             given = given[0]
-        return (_bare(workspace.model(given)),)
+        return (workspace.model(_bare(given)),)
     return ()
 
 
-def _bare(model: Any) -> ModelAdapter:
+def _bare(model: Any) -> Any:
     """The adapter itself, where a technique passes on the model that it was given."""
-    unwrapped: ModelAdapter = model.adapter if isinstance(model, CachedModel) else model
-    return unwrapped
+    return model.adapter if isinstance(model, CachedModel) else model
 
 
 def _images(
@@ -343,11 +387,17 @@ def _images(
     if images is not None:
         opened = workspace.dataset(dataset) if dataset is not None else None
         return opened, workspace.images(images, size)
-    if not (technique.takes("dataset") or technique.takes("images")) and dataset is None:
+    if not (technique.takes("dataset") or technique.takes("images") or _wants_image(technique, dataset)):
         return None, None
     opened = workspace.dataset(dataset)
     ids = opened.ids()
     return opened, opened.images(ids, size).following(lambda other: opened.images(ids, other))
+
+
+def _wants_image(technique: Technique[Any], dataset: Any) -> bool:
+    """Whether a dataset has a say only as the place of a parameter's default image."""
+    markers = (p.marker for p in technique.signature.params.values())
+    return dataset is not None and any(m is not None and m.kind == "image" for m in markers)
 
 
 def _each(function: Callable[[Any], Any], value: Any) -> Any:
@@ -363,14 +413,22 @@ def _named(workspace: Workspace, image: Any) -> Any:
     return workspace.reference(image) if isinstance(image, str | Path) else image
 
 
-def _npz(arrays: Arrays) -> bytes:
+def _npz(step: int, arrays: Arrays) -> bytes:
+    """A checkpoint: the technique's arrays after so many steps."""
+    plain = {f"array.{name}": np.asarray(value) for name, value in arrays.items()}
+    if any(value.dtype == object for value in plain.values()):
+        raise VizkitError("A checkpoint holds arrays of numbers or texts, not of objects.")
     out = io.BytesIO()
-    np.savez(out, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
+    np.savez(out, step=np.asarray(step), **plain)  # type: ignore[arg-type]
     return out.getvalue()
 
 
-def _from_npz(data: bytes | None) -> dict[str, NDArray[Any]] | None:
-    if data is None:
+def _from_npz(data: bytes | None, steps: int | None) -> dict[str, NDArray[Any]] | None:
+    """The arrays of a checkpoint; None where there is none, where it is damaged, or where it is beyond these steps."""
+    try:
+        with np.load(io.BytesIO(data or b""), allow_pickle=False) as stored:
+            if steps is not None and int(stored["step"]) > steps:
+                return None
+            return {name.removeprefix("array."): stored[name] for name in stored.files if name.startswith("array.")}
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}

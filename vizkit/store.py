@@ -31,7 +31,8 @@ from vizkit.errors import VizkitError
 log = logging.getLogger("vizkit")
 _ENTRY = "entry.json"
 _SETTLED = 2.0  # seconds after which a further change of a file is sure to show in its modification time
-_STALE = 3600.0  # seconds after which a temporary name without a living writer is rubbish
+_ORPHANED = 3600.0  # seconds since the last write after which a temporary name without a living writer is rubbish
+_STALE = 86400.0  # and one whose writer may be alive: a number may have gone to another process, or machine
 
 
 def home_dir() -> Path:
@@ -107,15 +108,31 @@ class Store:
                 if (path / name).stat().st_size != size:
                     raise ValueError(f"{name} is cut short")
         except FileNotFoundError:
-            if path.exists():
+            if path.exists() and not all((path / name).exists() for name in self._files(path)):
                 self.drop(kind, key)
             return None
         except (ValueError, NotADirectoryError):
             self.drop(kind, key)
             return None
-        except PermissionError:
+        except OSError:  # it may be read and not be touched
             return Entry(path) if (path / _ENTRY).exists() else None
         return entry
+
+    def _files(self, path: Path) -> list[str]:
+        """The files that make an entry whole."""
+        try:
+            return [_ENTRY, *Entry(path).json().get("files", {})]
+        except (OSError, ValueError):
+            return [_ENTRY]
+
+    def array(self, kind: str, key: str, name: str) -> NDArray[Any] | None:
+        """One array of an entry, mapped; None where there is none. A damaged entry is dropped."""
+        entry = self.get(kind, key)
+        try:
+            return entry.array(name) if entry else None
+        except (OSError, ValueError):
+            self.drop(kind, key)
+            return None
 
     def put(self, kind: str, key: str, data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Entry:
         """Store JSON and arrays. Raises OSError where the disk is full or read-only; nothing is left behind."""
@@ -151,11 +168,10 @@ class Store:
         path = self._path(kind, key)
         try:
             data = path.read_bytes()
-            os.utime(path)
-        except FileNotFoundError:
+        except OSError:
             return None
-        except PermissionError:
-            return data
+        with contextlib.suppress(OSError):
+            os.utime(path)
         return data
 
     def write_blob(self, kind: str, key: str, data: bytes) -> None:
@@ -202,7 +218,8 @@ class Store:
         now = time.time()
         for path in (self.root / "tmp").glob("*"):
             with contextlib.suppress(OSError, ValueError):
-                if now - path.stat().st_mtime > _STALE or not _alive(int(path.name.split("-")[0])):
+                age = now - max(p.stat().st_mtime for p in (path, *path.glob("*")))
+                if age > (_STALE if _alive(int(path.name.split("-")[0])) else _ORPHANED):
                     self._remove(path)
         entries = sorted(self._entries(), key=lambda e: e[2])
         total = sum(size for _, size, _ in entries)
@@ -214,6 +231,7 @@ class Store:
 
     def room(self) -> int:
         """Bytes that one request may write: what the bound and the disk allow."""
+        self.root.mkdir(parents=True, exist_ok=True)
         return min(self.limit, int(shutil.disk_usage(self.root).free * 0.9))
 
     def _path(self, kind: str, key: str) -> Path:
@@ -383,6 +401,8 @@ def _limit() -> int:
 
 
 def _alive(pid: int) -> bool:
+    if os.name == "nt":  # signal 0 is Ctrl-C there
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -44,4 +44,6 @@ def version(package: str) -> str:
 
 def versions(more: Iterable[str] = ()) -> dict[str, str]:
     """The versions of what computes: TensorFlow, Keras, NumPy, Pillow, and those that a technique declares."""
-    return {name: version(name) for name in sorted({"tensorflow", "keras", "numpy", "pillow", *more})}
+    found = {name: version(name) for name in sorted({"keras", "numpy", "pillow", *more})}
+    tensorflow = next((v for name in ("tensorflow", "tensorflow-cpu", "tf-nightly") if (v := version(name))), "")
+    return {**found, "tensorflow": tensorflow}

@@ -37,9 +37,15 @@ def _decode(value: Any) -> NDArray[Any]:
 
 def _encode(array: NDArray[Any]) -> Any:
     sink = _sink.get()
-    if sink is not None and (array.nbytes > _SMALL or array.ndim > 2):
+    if sink is not None and (array.nbytes > _SMALL or not _plain(array)):
         return {"$array": sink(array), "shape": list(array.shape), "dtype": str(array.dtype), "scale": 1.0}
     return _finite(array.tolist())
+
+
+def _plain(array: NDArray[Any]) -> bool:
+    """Whether lists of numbers say all of an array: pictures, infinities and shapes without content they do not."""
+    infinite = array.dtype.kind == "f" and bool(np.isinf(array).any())
+    return array.ndim <= 2 and array.size > 0 and array.dtype != np.uint8 and not infinite
 
 
 def _same_length(**fields: Any) -> None:

@@ -87,8 +87,13 @@ class Workspace:
         if isinstance(given, np.ndarray):
             pixels = given[None] if given.ndim == 3 else given
             batch = ImageBatch.from_pixels(pixels)
-            return batch if batch.size == size else _Loose("array", dict(zip(batch.hashes, pixels, strict=True))).batch(size)
+            if batch.size == size:
+                return batch
+            names = [f"{i}-{h[:16]}" for i, h in enumerate(batch.hashes)]  # a picture given twice stays two
+            return _Loose("array", dict(zip(names, pixels, strict=True))).batch(size)
         listed = [given] if isinstance(given, str | ImageRef) else list(given)
+        if listed and all(isinstance(one, np.ndarray) for one in listed):
+            return ImageBatch.concat([self.images(one, size) for one in listed])
         if not listed:
             raise NotFound("No images were given.")
         refs = [ref if isinstance(ref, ImageRef) else ImageRef.parse(ref) for ref in listed]
@@ -109,7 +114,7 @@ class Workspace:
             key, _, n = ref.id.rpartition("/")
             result = self.result(key)
             pictures = result.pictures if result else ()
-            if not n.isdecimal() or int(n) >= len(pictures):
+            if not n.isdecimal() or len(n) > 9 or int(n) >= len(pictures):
                 raise NotFound(f"There is no picture {ref}: its result is no longer in the cache. Run it again.")
             return _Loose(ref.source, {ref.id: np.asarray(pictures[int(n)])}).batch(size)
         return self.registry.dataset(ref.source).images([ref.id], size)
@@ -158,7 +163,11 @@ class Workspace:
     def result(self, key: str) -> Result | None:
         """A result from the cache by its key, or None."""
         entry = self.store.get("results", key) if key.isalnum() else None
-        return Result.unpack(entry.json(), entry.array) if entry else None
+        try:
+            return Result.unpack(entry.json(), entry.array) if entry else None
+        except (OSError, ValueError, KeyError, TypeError):  # damaged, or written by another version
+            self.store.drop("results", key)
+            return None
 
     def attempt(self, write: Callable[[], Any]) -> Any:
         """Do a write that is only for later; a disk that is full or read-only costs the cache, not the result."""

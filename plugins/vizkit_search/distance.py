@@ -54,7 +54,8 @@ class Index:
         """The nearest `count` rows with all that tie with the last, the farthest, and all that are NaN, with the exact
         distances: some rows more than asked for, in no order."""
         rows = self._possible(query, count) if self._by_product else np.arange(len(self.features))
-        return rows, distances(self.features[rows], query, self.metric, self.p)
+        some = self.features if len(rows) == len(self.features) else self.features[rows]  # all may be more than memory holds
+        return rows, distances(some, query, self.metric, self.p)
 
     def _possible(self, query: NDArray[np.float32], count: int) -> NDArray[np.intp]:
         """The rows that the product does not rule out. Where it is infinite, not a number or of no known error, it rules

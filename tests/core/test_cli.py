@@ -35,7 +35,7 @@ def slow(progress: vk.Progress, *, steps: int = 100, pause: float = 0.05) -> vk.
     done = progress.restore() or {"step": np.zeros(1)}
     start = int(done["step"][0])
     for step in range(start, steps):
-        progress.checkpoint({"step": np.array([step + 1])})
+        progress.checkpoint(step + 1, {"step": np.array([step + 1])})
         progress.report(step + 1, steps, metrics={"loss": 1 / (step + 1)}, text="climbing")
         if mark := os.environ.get("MARK"):
             Path(mark).write_text(str(step))

@@ -36,7 +36,7 @@ def means(
     """Channel means."""
     CALLS.append("means")
     values = model.activations(images, [layer], pool="mean")[layer].values.mean(0) * scale
-    return vk.Result(vk.Bars("Means", values, ("r", "g", "b")))
+    return vk.Result(vk.Bars("Means", values, ("r", "g", "b")[: len(values)]))
 
 
 @vk.technique("double", title="Doubled means", question="And doubled?", uses={"means"})
@@ -64,7 +64,7 @@ def climb(
     for step in range(start, steps):
         height += slope
         time.sleep(pause)
-        progress.checkpoint({"height": np.array([height]), "step": np.array([step + 1])})
+        progress.checkpoint(step + 1, {"height": np.array([height]), "step": np.array([step + 1])})
         preview = np.full((4, 4, 3), step % 256, np.uint8)
         progress.report(step + 1, steps, preview=preview, metrics={"height": height})
         if step == start:
@@ -398,6 +398,21 @@ def test_a_total_can_be_extended_later(ws: vk.Workspace) -> None:
     assert CALLS[-1] == "climb from 0", "another slope is another run"
 
 
+def test_a_checkpoint_beyond_the_total_is_not_used(ws: vk.Workspace) -> None:
+    ws.run("climb", steps=8)
+    (note,) = ws.run("climb", steps=5).views
+    assert isinstance(note, vk.Note)
+    assert note.text == "5"
+    assert CALLS == ["climb from 0", "climb from 0"]
+
+
+def test_a_damaged_checkpoint_is_no_checkpoint(ws: vk.Workspace) -> None:
+    request = prepare(ws, "climb", params={"steps": 3})
+    ws.store.write_blob("checkpoints", request.checkpoint_key, b"half a zip")
+    ws.run("climb", steps=3)
+    assert CALLS == ["climb from 0"]
+
+
 def test_a_killed_run_goes_on(tmp_path: Path, clean_env: dict[str, str]) -> None:
     code = """
 import sys
@@ -609,7 +624,10 @@ def test_no_reference_and_no_name_in_a_url_opens_a_file(ws: vk.Workspace, tmp_pa
 # 9. Memory
 
 
-def test_a_request_above_the_bound_is_refused_beforehand_with_its_size(make_workspace: Make) -> None:
+def test_a_request_above_the_bound_is_refused_beforehand_with_its_size(
+    make_workspace: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vizkit.cached.LITTLE", 10)
     model = Blocks()
     ws = make_workspace(plugin("inline", models=[model], datasets=[Squares()], techniques=[means]), limit=100)
     with pytest.raises(vk.TooLarge, match=r"bright for 10 images take 0\.0 MB, more than the 0\.0 MB"):
@@ -768,3 +786,116 @@ def test_a_job_on_the_lane_does_not_wait_for_anothers_flight(make_workspace: Mak
         t.join(20)
     assert len(results) == 2
     assert results[0] == results[1]
+
+
+# What a cache may hold
+
+
+def test_each_gets_all_the_layers_that_were_asked_for(make_workspace: Make) -> None:
+    seen: list[tuple[int, int]] = []
+
+    @vk.technique("pair", title="Pair", question="?")
+    def pair(model: vk.ModelAdapter, images: vk.ImageBatch) -> vk.Result:
+        def each(done: Any) -> None:
+            seen.append((len(done["cells"].refs), len(done["bright"].refs)))
+
+        model.activations(images, ["cells", "bright"], each=each)
+        return vk.Result(vk.Note("done"))
+
+    @vk.technique("one", title="One", question="?")
+    def one(model: vk.ModelAdapter, images: vk.ImageBatch) -> vk.Result:
+        model.activations(images, ["cells"])
+        return vk.Result(vk.Note("done"))
+
+    ws = make_workspace(plugin("inline", models=[Blocks()], datasets=[Squares()], techniques=[one, pair]))
+    ws.run("one")
+    ws.run("pair")
+    assert seen[-1] == (10, 10)
+    assert all(a == b for a, b in seen)
+
+
+def test_a_layer_that_the_second_model_lacks_is_a_sentence(make_workspace: Make) -> None:
+    @vk.technique("other", title="Other", question="?")
+    def other(models: Sequence[vk.ModelAdapter], images: vk.ImageBatch) -> vk.Result:
+        models[0].activations(images, ["nowhere"])
+        return vk.Result()
+
+    ws = make_workspace(plugin("inline", models=[Blocks()], datasets=[Squares()], techniques=[other]))
+    with pytest.raises(vk.NotFound, match="blocks has no layer 'nowhere'"):
+        ws.run("other")
+
+
+def test_a_query_from_elsewhere_is_seen_by_each_model_at_its_own_size(make_workspace: Make) -> None:
+    class Large(Blocks):
+        image_size = (32, 32)
+
+    sizes: list[tuple[int, ...]] = []
+
+    @vk.technique("ask", title="Ask", question="?")
+    def ask(
+        models: Sequence[vk.ModelAdapter], images: vk.ImageBatch, *, query: Annotated[vk.ImageBatch, vk.Image()]
+    ) -> vk.Result:
+        sizes.extend(m.activations(query, ["cells"])["cells"].values.shape for m in models)
+        return vk.Result()
+
+    models = [Blocks("small"), Large("large", 2.0)]
+    ws = make_workspace(plugin("i", models=models, datasets=[Squares(), Squares(3, "others")], techniques=[ask]))
+    ws.run("ask", model=["small", "large"], dataset="squares", query="others/0001")
+    assert sizes == [(1, 2, 2, 3), (1, 4, 4, 3)]
+
+
+def test_a_stored_result_that_cannot_be_read_is_made_again(ws: vk.Workspace) -> None:
+    first = ws.run("means", layer="cells")
+    folder = ws.store.root / "results" / first.key[:2] / first.key
+    text = (folder / "entry.json").read_text()
+    (folder / "entry.json").write_text(text.replace('"labels"', '"renamed"'))
+    assert bars(ws.run("means", layer="cells")) == bars(first)
+    assert CALLS == ["means", "means"]
+
+
+def test_a_fresh_result_is_what_the_cache_will_give(make_workspace: Make) -> None:
+    @vk.technique("odd", title="Odd", question="?")
+    def odd() -> vk.Result:
+        picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+        return vk.Result(vk.Heatmap("h", np.array([[np.inf, 1], [np.nan, -np.inf]]), image=picture), vk.Media("m", picture))
+
+    ws = make_workspace(plugin("inline", techniques=[odd]))
+    for result in (ws.run("odd"), ws.run("odd")):
+        heat, media = result.views
+        assert isinstance(heat, vk.Heatmap)
+        assert isinstance(media, vk.Media)
+        np.testing.assert_array_equal(heat.values, [[np.inf, 1], [np.nan, -np.inf]])
+        assert np.asarray(media.image).dtype == np.uint8
+        assert result.pictures[0].tolist() == np.arange(12).reshape(2, 2, 3).tolist()
+
+
+def test_an_inner_run_on_what_the_outer_key_does_not_know_is_refused(make_workspace: Make) -> None:
+    @vk.technique("stray", title="Stray", question="?", uses={"means"})
+    def stray(model: vk.ModelAdapter, images: vk.ImageBatch, run: vk.Runner) -> vk.Result:
+        return run("means", dataset="others")
+
+    ws = make_workspace(
+        plugin("i", models=[Blocks()], datasets=[Squares(), Squares(3, "others")], techniques=[means, stray])
+    )
+    with pytest.raises(vk.VizkitError, match="inputs that are not its own"):
+        ws.run("stray", dataset="squares")
+
+
+def test_a_picture_given_twice_stays_two(ws: vk.Workspace) -> None:
+    same = np.zeros((5, 20, 20, 3), np.uint8)
+    assert len(ws.images(same, (16, 16))) == 5
+    assert len(ws.images(list(same), (16, 16))) == 5
+
+
+def test_a_changed_layer_of_a_given_model_changes_the_result(ws: vk.Workspace) -> None:
+    import keras
+
+    net = keras.Sequential(
+        [keras.Input((16, 16, 3)), keras.layers.Conv2D(2, 3, activation="relu", name="conv")], name="mine"
+    )
+    net.set_weights([w * 0 - 1 for w in net.get_weights()])
+    rectified = bars(ws.run("means", model=net, layer="conv"))
+    net.layers[-1].activation = keras.activations.linear
+    plain = bars(ws.run("means", model=net, layer="conv"))
+    assert rectified == [0.0, 0.0]
+    assert max(plain) < -1

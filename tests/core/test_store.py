@@ -114,11 +114,16 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     left = tmp_path / "tmp" / "999999999-dead"
     left.mkdir()
     (left / "a.npy").write_bytes(b"x" * 100)
+    for path in (left / "a.npy", left):
+        os.utime(path, (time.time() - 7200,) * 2)
+    fresh = tmp_path / "tmp" / "999999998-of-another-machine"
+    fresh.mkdir()
     mine = tmp_path / "tmp" / f"{os.getpid()}-alive"
     mine.mkdir()
     store.trim()
     assert not left.exists()
     assert mine.exists()
+    assert fresh.exists(), "its writer may be on another machine that shares the folder"
 
 
 def _hammer(root: str, seed: int) -> int:
