@@ -92,14 +92,19 @@ class Registry:
         """The dataset of that id or alias. Never opens anything: that is `open`'s, which no URL reaches."""
         return _find(self.datasets, name, "dataset", "vizkit list datasets")
 
-    def open(self, spec: str, alias: str | None = None) -> Dataset:
-        """The dataset of that id, or a person's own as `scheme:argument` (folder:PATH), from now on known by its alias."""
+    def open(self, spec: str, alias: str | None = None, *, look: bool = True) -> Dataset:
+        """The dataset of that id, or a person's own as `scheme:argument` (folder:PATH), from now on known by its alias.
+
+        With `look` its pictures are listed at once, so that a missing folder is said now and not later.
+        """
         scheme, colon, argument = spec.partition(":")
         if spec in self.datasets or not colon:
             return self.dataset(spec)
         if scheme not in self.openers:
             raise NotFound(f"Nothing opens {scheme!r}.{suggestion(scheme, self.openers)} For example: folder:PATH")
         dataset = self.openers[scheme].open(argument, alias) if alias else self.openers[scheme].open(argument)
+        if look:
+            dataset.ids()
         with self._lock:
             _check_name("datasets", dataset.name)
             known = self.datasets.get(dataset.name)

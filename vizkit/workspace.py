@@ -44,7 +44,7 @@ class Workspace:
         self.flights = Flights()
         for alias, spec in self.home.sources().items():
             try:
-                self.registry.open(spec, alias)
+                self.registry.open(spec, alias, look=False)  # a large folder takes seconds to list; most commands use none
             except VizkitError as error:
                 log.warning("The dataset %s was left out: %s", alias, error)
 

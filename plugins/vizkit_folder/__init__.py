@@ -18,12 +18,10 @@ class FolderOpener:
     )
 
     def open(self, argument: str, alias: str | None = None) -> vk.ImageFolder:
-        """The folder, listed: VizkitError where it is missing or holds no picture."""
+        """The folder. It is looked into when its pictures are asked for: VizkitError where it is missing or has none."""
         if not argument.strip():
             raise vk.VizkitError("folder: lacks a path. Write folder:PATH, for example folder:~/Pictures")
-        folder = vk.ImageFolder(argument, alias or "")
-        folder.ids()
-        return folder
+        return vk.ImageFolder(argument, alias or "")
 
 
 @vk.hookimpl

@@ -899,3 +899,14 @@ def test_a_changed_layer_of_a_given_model_changes_the_result(ws: vk.Workspace) -
     plain = bars(ws.run("means", model=net, layer="conv"))
     assert rectified == [0.0, 0.0]
     assert max(plain) < -1
+
+
+def test_a_remembered_folder_is_looked_into_only_when_it_is_used(registry: vk.Registry, tmp_path: Path) -> None:
+    from vizkit.store import Home, Store
+
+    home = Home(tmp_path / "home")
+    home.add_source("gone", f"folder:{tmp_path / 'nowhere'}")
+    ws = vk.Workspace(vk.Registry(), Store(tmp_path / "cache"), home)
+    assert "gone" in ws.registry.datasets
+    with pytest.raises(vk.VizkitError, match="does not exist"):
+        ws.run("search", dataset="gone")

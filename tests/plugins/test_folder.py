@@ -60,10 +60,14 @@ def test_home_and_relative_paths(opener: vk.DatasetOpener, pets: Path, monkeypat
     assert one.fingerprint() == two.fingerprint() == three.fingerprint()
 
 
-def test_what_cannot_be_opened_is_said_at_once(opener: vk.DatasetOpener, tmp_path: Path) -> None:
+def test_opening_looks_at_nothing_yet(opener: vk.DatasetOpener, tmp_path: Path) -> None:
+    assert opener.open(str(tmp_path / "nowhere")).name == "nowhere"
+
+
+def test_what_cannot_be_opened_is_said(opener: vk.DatasetOpener, tmp_path: Path) -> None:
     with pytest.raises(vk.VizkitError, match=r"^folder: lacks a path\. Write folder:PATH"):
         opener.open(" ")
     with pytest.raises(vk.VizkitError, match="does not exist"):
-        opener.open(str(tmp_path / "nowhere"))
+        opener.open(str(tmp_path / "nowhere")).ids()
     with pytest.raises(vk.VizkitError, match="holds no pictures: it is empty"):
-        opener.open(str(tmp_path))
+        opener.open(str(tmp_path)).ids()
