@@ -104,7 +104,7 @@ def run_() -> None:
 
 
 @cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="An address of this machine; others are refused.")
 @click.option("--port", default=8050, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one.")
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 @click.option("--dataset", "datasets", multiple=True, metavar="SPEC", help="Also offer this: folder:PATH. May be repeated.")

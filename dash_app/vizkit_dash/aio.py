@@ -9,7 +9,7 @@ from dash import dcc, html
 
 from vizkit import ModelAdapter, Workspace
 from vizkit.workspace import default_workspace
-from vizkit_dash import ids
+from vizkit_dash import attached, ids
 from vizkit_dash.choice import Choice, image_param
 from vizkit_dash.components import Controls, ImageGrid, Pulse
 
@@ -52,6 +52,7 @@ class TechniqueAIO(html.Div):  # type: ignore[misc]
         heading: bool = True,
         **params: Any,
     ) -> None:
+        shown = {"workspace": attached.token(workspace)} if workspace is not None else {}
         workspace = workspace or default_workspace()
         found = workspace.registry.technique(technique)
         if model is not None and not isinstance(model, str):
@@ -65,10 +66,10 @@ class TechniqueAIO(html.Div):  # type: ignore[misc]
         choice = Choice(found.id, model, dataset.name if dataset is not None else None, params)
         aio_id = ids.plain(id)
         gallery = image_param(found) is not None
-        super().__init__(panel(choice, ids.plain(group or id), aio_id, gallery, heading), className="vizkit vk-panel")
+        super().__init__(panel(choice, ids.plain(group or id), aio_id, gallery, heading, shown), className="vizkit vk-panel")
 
 
-def panel(choice: Choice, group: str, aio_id: str, gallery: bool, heading: bool) -> list[Any]:
+def panel(choice: Choice, group: str, aio_id: str, gallery: bool, heading: bool, shown: Mapping[str, Any]) -> list[Any]:
     """The parts of a panel, every one at its final size before anything is known."""
 
     def own(part: str, field: str = "") -> Mapping[str, Any]:
@@ -76,10 +77,12 @@ def panel(choice: Choice, group: str, aio_id: str, gallery: bool, heading: bool)
 
     side = html.Aside(
         [
+            html.P("The picture you ask about", className="vk-side-label"),
             html.Div(_blank_query(), id=own("query"), className="vk-query"),
             html.Div(
                 [
                     html.Div(id=own("gallery-head"), className="vk-gallery-head"),
+                    html.P("Click any picture to ask about it", className="vk-side-label"),
                     html.Div(
                         ImageGrid(id=own("gallery"), compact=True, label="Choose a picture", side=72), className="vk-shelf"
                     ),
@@ -102,7 +105,7 @@ def panel(choice: Choice, group: str, aio_id: str, gallery: bool, heading: bool)
     return [
         dcc.Store(id=own("state"), data=choice.to_json()),
         dcc.Store(id=own("goto")),
-        dcc.Store(id=own("shown"), data={}),
+        dcc.Store(id=own("shown"), data=dict(shown)),
         Pulse(id=own("pulse")),
         html.Header(id=own("head"), className="vk-head", hidden=not heading),
         html.Div(

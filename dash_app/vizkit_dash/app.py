@@ -75,6 +75,8 @@ def create_server(workspace: Workspace | None = None, *, hosts: frozenset[str] =
 def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8050, browser: bool = True) -> None:
     """Serve until Ctrl-C, which is raised as KeyboardInterrupt once everything has stopped, or until SIGTERM, which is
     an orderly end."""
+    if host not in LOCAL:
+        raise VizkitError(_for_everybody(host, port))
     listening = _listen(host, port)
     says = os.dup(sys.stderr.fileno())  # TensorFlow's chatter is kept away meanwhile, and ours would go the same way
     loading = threading.Thread(target=warm_up, args=(workspace,), name="vizkit-warm-up", daemon=True)
@@ -83,9 +85,8 @@ def serve(workspace: Workspace, *, host: str = "127.0.0.1", port: int = 8050, br
 
     app = create_app(workspace)
     threading.Thread(target=_look_ahead, args=(attached.of(app)[0],), daemon=True).start()
-    hosts = LOCAL | {host} if host not in ("0.0.0.0", "::", "") else frozenset({"*"})
     server = waitress.create_server(
-        _guarded(app, hosts), sockets=[listening], threads=16, max_request_body_size=LARGEST, ident="vizkit"
+        _guarded(app, LOCAL), sockets=[listening], threads=16, max_request_body_size=LARGEST, ident="vizkit"
     )
     url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
     print(f"vizkit is at {url}", flush=True)
@@ -152,6 +153,14 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise VizkitError(_refused(host, port, error)) from error
     return listening
+
+
+def _for_everybody(host: str, port: int) -> str:
+    return (
+        f"vizkit serve does not listen at {host!r}, because it has no passwords yet and anybody who reaches it could use "
+        f"your files and your machine; leave --host out, and from another machine use an SSH tunnel: "
+        f"ssh -L {port}:127.0.0.1:{port} YOU@THIS-MACHINE"
+    )
 
 
 def _refused(host: str, port: int, error: OSError) -> str:

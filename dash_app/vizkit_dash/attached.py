@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import threading
 import weakref
 from functools import cached_property
@@ -14,6 +16,8 @@ from vizkit_dash.jobs import Runs
 
 _apps: weakref.WeakKeyDictionary[Any, Attached] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
+_numbers: weakref.WeakKeyDictionary[Workspace, int] = weakref.WeakKeyDictionary()
+_count = itertools.count()
 
 
 class Attached:
@@ -42,6 +46,18 @@ class Attached:
         for name in ("facts", "runs"):
             if name in self.__dict__:
                 getattr(self, name).close()
+
+
+def token(workspace: Workspace) -> str:
+    """What tells one workspace of this process from another; it says nothing about those of another process."""
+    with _lock:
+        return f"{os.getpid()}:{_numbers.setdefault(workspace, next(_count))}"
+
+
+def foreign(made: str, workspace: Workspace) -> bool:
+    """Whether a token of this process is of another workspace."""
+    own = token(workspace)
+    return made.partition(":")[0] == own.partition(":")[0] and made != own
 
 
 def of(app: Any) -> tuple[Attached, bool]:

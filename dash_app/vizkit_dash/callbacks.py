@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, ctx, no_update
+from dash import Dash, Input, Output, State, ctx, no_update, set_props
 from dash.exceptions import PreventUpdate
 
-from vizkit import Workspace
+from vizkit import VizkitError, Workspace
 from vizkit_dash import attached, ids
 from vizkit_dash.choice import Choice, image_param
 from vizkit_dash.routes import add_routes
@@ -22,6 +22,7 @@ _OUTPUTS = {
     "status": "className",
     "status-text": "children",
     "status-bar": "value",
+    "cancel": "children",
     "results": ("children", "className"),
     "live": "children",
     "pulse": ("wait", "heard"),
@@ -35,7 +36,7 @@ def attach(app: Dash, workspace: Workspace | None = None) -> None:
     own, new = attached.of(app)
     if workspace is not None:
         if "workspace" in own.__dict__ and own.workspace is not workspace:
-            raise RuntimeError("This app already works with another workspace. Attach before its first panel is shown.")
+            raise VizkitError("This app already works with another workspace. Attach before its first panel is shown.")
         own.given = workspace
     if not new:
         return
@@ -89,16 +90,23 @@ def attach(app: Dash, workspace: Workspace | None = None) -> None:
     def show(state: Any, _: Any, shown: Any, id: Any) -> Any:
         """What a panel shows now: after a choice, and while its run goes on."""
         panel = Panel(own, app.config.requests_pathname_prefix, Choice.from_json(state or {}), shown or {}, id)
-        return dict.fromkeys(outputs, no_update) | panel.update()
+        changed = panel.update()
+        for part, props in panel.placed:
+            set_props(part, props)
+        return dict.fromkeys(outputs, no_update) | changed
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output(ids.own("cancel"), "title"),
         Input(ids.own("cancel"), "n_clicks"),
         State(ids.own("shown"), "data"),
+        State(ids.own("pulse"), "id"),
         prevent_initial_call=True,
     )
-    def cancel(clicks: int, shown: Any) -> str:
-        """Stop the run that this panel waits for, unless somebody else does too."""
-        if clicks and shown and shown.get("ticket"):
-            own.runs.leave(str(shown["ticket"]))
-        return "Stop and keep what there is"
+    def cancel(clicks: int, shown: Any, pulse: Any) -> str:
+        """Stop the run that this panel waits for, unless somebody else does too; where it is stopped, go on."""
+        ticket = str(shown.get("ticket") or "") if clicks and shown else ""
+        if ticket and own.runs.again(ticket):
+            set_props(pulse, {"wait": 1, "heard": clicks})
+        elif ticket:
+            own.runs.leave(ticket)
+        return ""

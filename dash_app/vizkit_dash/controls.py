@@ -19,7 +19,7 @@ def fields(technique: Technique[Any], choice: Choice, facts: Facts) -> tuple[lis
     out: list[dict[str, Any]] = []
     pending = False
     if technique.takes("model") or technique.takes("models"):
-        field, waits = _model(facts)
+        field, waits = _model(facts, _chosen_model(facts.workspace, choice))
         out.append(field)
         pending |= waits
     if technique.takes("dataset") or technique.takes("images"):
@@ -77,7 +77,7 @@ def _kind(param: Param) -> dict[str, Any]:
         if steps is not None and steps <= _SLIDES and not optional:
             return {"kind": "slider", **bounds}
         within = [n for n in _SERIES if (low is None or n >= low) and (high is None or n <= high)]
-        return {"kind": "number", **bounds, "offers": within if whole and low is not None else []}
+        return {"kind": "number", "optional": optional, **bounds, "offers": within if whole and low is not None else []}
     return {"kind": "text", "placeholder": param.allowed() if not param.required else ""}
 
 
@@ -92,13 +92,14 @@ def _step(low: float | None, high: float | None) -> float:
     return step
 
 
-def _model(facts: Facts) -> tuple[dict[str, Any], bool]:
+def _model(facts: Facts, chosen: ModelAdapter | None) -> tuple[dict[str, Any], bool]:
     options, pending = [], False
     for model in facts.models():
-        known = facts.layers(model)
+        is_chosen = chosen is not None and model.name == chosen.name
+        known = facts.layers(model) if is_chosen else facts.known_layers(model)
         pending |= known.pending
         height, width = model.image_size
-        count = "" if known.value is None else f"{len(known.value)} layers, "
+        count = "" if known.value is None else f"{len(known.value) or '?'} layers, "
         about = known.error or f"{count}{height} × {width} pixels{', random weights' if model.random_weights else ''}"
         options.append({"value": model.name, "label": model.name, "about": about})
     return {"name": "model", "label": "Model", "kind": "picker", "options": options}, pending
@@ -107,11 +108,11 @@ def _model(facts: Facts) -> tuple[dict[str, Any], bool]:
 def _dataset(facts: Facts) -> tuple[dict[str, Any], bool]:
     options, pending = [], False
     for dataset in facts.datasets():
-        known = facts.pictures(dataset)
+        known = facts.size(dataset)
         pending |= known.pending
-        classes = {p.label for p in known.value or () if p.label is not None}
-        about = f"{len(known.value):,} pictures" if known.value is not None else known.error or "counting …"
-        about += f", {len(classes)} classes" if classes else ""
+        pictures, classes = known.value or (0, 0)
+        about = f"{pictures:,} pictures" if known.value is not None else known.error or "counting …"
+        about += f", {classes} classes" if classes else ""
         options.append({"value": dataset.name, "label": dataset.title or dataset.name, "about": about})
     return {"name": "dataset", "label": "Pictures", "kind": "picker", "options": options}, pending
 

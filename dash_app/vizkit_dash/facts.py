@@ -63,6 +63,27 @@ class Facts:
         """A model's layers."""
         return self._ask(self._models, ("layers", model.name), model.layers)
 
+    def known_layers(self, model: ModelAdapter) -> Fact[tuple[LayerInfo, ...]]:
+        """A model's layers if they can be told without loading it, else nothing."""
+        asked = self._known.get(("layers", model.name))
+        if asked is not None and asked.done() and not asked.exception():
+            return Fact(asked.result())
+        known: Callable[[], tuple[LayerInfo, ...] | None] | None = getattr(model, "known_layers", None)
+        return self._ask(self._datasets, ("known layers", model.name), lambda: (known() if known else None) or ())
+
+    def size(self, dataset: Dataset) -> Fact[tuple[int, int]]:
+        """How many pictures a dataset has, and how many classes, from its list alone: no picture is read."""
+
+        def count() -> tuple[int, int]:
+            return len(dataset.ids()), len({label for label in dataset.labels() if label is not None})
+
+        return self._ask(self._datasets, ("size", dataset.name), count)
+
+    def left_out(self, dataset: Dataset) -> tuple[tuple[str, str], ...]:
+        """What a listed dataset leaves out: (file, reason). Nothing while it is still being listed."""
+        asked = self._known.get(("pictures", dataset.name))
+        return tuple(dataset.skipped()) if asked and asked.done() and not asked.exception() else ()
+
     def pictures(self, dataset: Dataset) -> Fact[tuple[Picture, ...]]:
         """A dataset's pictures, in order."""
         return self._ask(self._datasets, ("pictures", dataset.name), lambda: _pictures(dataset))

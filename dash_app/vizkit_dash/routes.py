@@ -37,15 +37,16 @@ def add_routes(app: Dash, own: Attached) -> None:
             data = own.workspace.thumbnail(_image(own, ref), side)
         except VizkitError:
             abort(404)
-        return _kept(data, "image/webp", versioned="v" in request.args)
+        return _kept(data, "image/webp", versioned="v" in request.args and "step" not in request.args)
 
     def array(key: str, name: str) -> Response:
-        arrays = _result(own, key).pack()[1]
+        result = _result(own, key)
+        arrays = result.pack()[1]
         if name not in arrays:
             abort(404)
         values = np.ascontiguousarray(arrays[name])
         little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-        response = _kept(little.tobytes(), "application/octet-stream", versioned=not _result(own, key).partial)
+        response = _kept(little.tobytes(), "application/octet-stream", versioned=not result.partial)
         response.headers["X-Vizkit-Shape"] = ",".join(map(str, values.shape))
         response.headers["X-Vizkit-Dtype"] = values.dtype.name
         return response

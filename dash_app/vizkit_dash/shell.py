@@ -9,7 +9,7 @@ from dash import Dash, Input, Output, State, html, no_update, set_props
 from dash.exceptions import PreventUpdate
 
 from vizkit import VizkitError, Workspace
-from vizkit_dash import ids
+from vizkit_dash import attached, ids
 from vizkit_dash.aio import TechniqueAIO
 from vizkit_dash.choice import Choice
 from vizkit_dash.components import Address
@@ -28,7 +28,7 @@ def layout(workspace: Workspace, prefix: str) -> Any:
     count = [html.Span(str(problems), className="badge vk-badge", title="problems")] if problems else []
     bar = html.Nav(
         [
-            html.A("vizkit", href=prefix, className="navbar-brand", **{"data-vk-link": ""}),
+            html.H1(html.A("vizkit", href=prefix, className="navbar-brand", **{"data-vk-link": ""}), className="vk-brand"),
             html.Div(links, className="navbar-nav"),
             html.Div([_link(prefix, _PLUGINS, ["Plugins", *count])], className="navbar-nav ms-auto"),
         ],
@@ -49,19 +49,22 @@ def layout(workspace: Workspace, prefix: str) -> Any:
 def add_callbacks(app: Dash, workspace: Workspace) -> None:
     """Address to page, and choice to address."""
     prefix = app.config.requests_pathname_prefix
+    own, _ = attached.of(app)
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output("vk-page", "children"),
         Output("vk-address", "title"),
         Input("vk-address", "visited"),
         State(ids.anywhere("state", GROUP), "data"),
+        State(ids.anywhere("shown", GROUP), "data"),
         prevent_initial_call=True,
     )
-    def visit(visited: Any, states: Any) -> Any:
+    def visit(visited: Any, states: Any, shown: Any) -> Any:
         """The page that an address names; where it is open already, its panel goes to what the address asks for."""
         parts = urlsplit(str(visited["href"]))
         name = unquote(parts.path).removeprefix(prefix).strip("/")
         if name == _PLUGINS:
+            _leave(own, shown)
             return plugins(workspace), "Plugins · vizkit"
         listed = pages(workspace.registry)
         page = next((p for p in listed if p.name == name), None) or (listed[0] if listed and not name else None)
@@ -77,6 +80,7 @@ def add_callbacks(app: Dash, workspace: Workspace) -> None:
                 raise PreventUpdate
             set_props(TechniqueAIO.ids.goto("panel", GROUP), {"data": choice.to_json() | {"n": visited.get("n")}})
             return no_update, f"{page.title} · vizkit"  # PreventUpdate would drop what was set
+        _leave(own, shown)
         return _panel(page, choice, workspace), f"{page.title} · vizkit"
 
     @app.callback(  # type: ignore[untyped-decorator]
@@ -95,6 +99,13 @@ def add_callbacks(app: Dash, workspace: Workspace) -> None:
             raise PreventUpdate
         came = states[0].get("from") in (None, "goto")
         return {"href": f"{prefix}{page.name}{choice.query()}", "replace": came, "n": ((before or {}).get("n") or 0) + 1}
+
+
+def _leave(own: attached.Attached, shown: Any) -> None:
+    """The panels of this page go away: nobody here waits for their runs any more."""
+    for panel in shown or ():
+        if panel and panel.get("ticket"):
+            own.runs.leave(str(panel["ticket"]))
 
 
 def _panel(page: Page, choice: Choice, workspace: Workspace) -> Any:

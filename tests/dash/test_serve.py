@@ -129,9 +129,26 @@ def test_cancel_stops_the_run_and_keeps_what_there_is(cold: Callable[..., Served
     page = browse(f"{app.url}search?dataset=digits")
     page.wait_for_selector(".vk-results.vk-partial .vk-cell")
     page.click("text=Cancel")
-    until(lambda: page.inner_text(".vk-status-text") == "Stopped. What is shown was ready by then.", 5)
+    stopped = r"Stopped after \d+ of 1,797 images; the score and ranks are of these only\."
+    until(lambda: re.fullmatch(stopped, page.inner_text(".vk-status-text")), 5)
     assert page.locator(".vk-results .vk-cell").count() > 0
-    assert not page.is_visible("text=Cancel")
+    assert page.locator(".vk-results.vk-partial").count()
+    assert page.evaluate("document.activeElement.innerText") == "Go on"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("button:text-is('Cancel')")
+    page.wait_for_selector(".vk-status-text:has-text('So far the score and ranks are of these first')")
+    page.goto("about:blank")
+
+
+def test_the_network_is_refused() -> None:
+    from vizkit_dash import serve
+
+    import vizkit as vk
+
+    with pytest.raises(
+        vk.VizkitError, match=r"does not listen at '0\.0\.0\.0'.*no passwords.*ssh -L 8050:127\.0\.0\.1:8050"
+    ):
+        serve(vk.Workspace(), host="0.0.0.0", browser=False)
 
 
 def test_a_port_in_use_is_one_line() -> None:

@@ -26,6 +26,8 @@
     const list = (field.offers || []).length ? id + "-offers" : undefined;
     const tell = (now) => {
       if (now === given) return;
+      /* An empty box would be read as the default; it shows again what is in force. */
+      if (numeric && !field.optional && now.trim() === "") { setText(given); return; }
       choose(numeric && now.trim() !== "" && Number.isFinite(Number(now)) ? Number(now) : now);
     };
     return h(window.React.Fragment, null,
@@ -80,10 +82,10 @@
     const describedBy = id + "-help";
     const Kind = KINDS[field.kind];
     return h("div", { className: "vk-field vk-kind-" + field.kind, "data-field": field.name },
-      field.kind === "switch" ? null : h("label", { htmlFor: id }, field.label),
+      field.kind === "switch" ? null : h("label", { htmlFor: id, id: id + "-label" }, field.label),
       h(Kind, { id, field, value, describedBy, invalid: Boolean(error), choose }),
       /* Help and error share one place, so that nothing below moves when the one turns into the other. */
-      error ? h("p", { id: describedBy, className: "vk-error", role: "alert" }, error)
+      error ? h("p", { id: describedBy, className: "vk-error" }, error)
         : h("p", { id: describedBy, className: "vk-help", title: help(field, value) }, help(field, value)));
   }
 

@@ -69,6 +69,15 @@
     const start = Math.max(0, items.findIndex((item) => item.id === current));
     const [at, setAt] = useState(start);
     useEffect(() => setAt(start), [current, items.length]);
+    /* A shelf scrolls to the picture that is current. The shelf alone: scrollIntoView would move the page as well. */
+    useEffect(() => {
+      const cell = list.current.querySelector("[aria-current=true]");
+      const shelf = list.current.closest(".vk-shelf");
+      if (!cell || !shelf || !compact) return;
+      const [a, b] = [cell.getBoundingClientRect(), shelf.getBoundingClientRect()];
+      if (a.top < b.top || a.bottom > b.bottom) shelf.scrollTop += a.top - b.top - (b.height - a.height) / 2;
+      if (a.left < b.left || a.right > b.right) shelf.scrollLeft += a.left - b.left - (b.width - a.width) / 2;
+    }, [current, items.length]);
     const stop = Math.min(at, Math.max(0, items.length - 1));
 
     /* Clicks and keys are heard once, on the list. */

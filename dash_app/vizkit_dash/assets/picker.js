@@ -72,7 +72,7 @@
       : null;
 
     return h("div", { className: "vk-picker", ref: box },
-      h("button", { id, ref: button, type: "button", className: "vk-input vk-select", "aria-haspopup": "listbox", "aria-expanded": open,
+      h("button", { id, ref: button, type: "button", className: "vk-input vk-select", "aria-haspopup": "listbox", "aria-labelledby": id + "-label " + id, "aria-expanded": open,
           "aria-describedby": describedBy, "data-invalid": invalid || undefined, disabled: !rows.length,
           onClick: () => (open ? setOpen(false) : show()),
           onKeyDown: (event) => { if (!open && (event.key === "ArrowDown" || event.key === "ArrowUp")) { event.preventDefault(); show(); } } },

@@ -26,6 +26,7 @@ class Place:
     prefix: str
     facts: Facts
     shown: frozenset[str] = frozenset()
+    step: int = -1  # how far a partial result is: its pictures have other addresses at each step
 
 
 def render(result: Result, place: Place) -> list[Any]:
@@ -34,7 +35,7 @@ def render(result: Result, place: Place) -> list[Any]:
     numbered = [(n, view) for n, view in enumerate(result.views)]
     first = {n for n, view in numbered if isinstance(view, views.Note) and view.title}
     if first:
-        out.append(html.Div([_note(result.views[n]) for n in sorted(first)], className="vk-headlines"))
+        out.append(html.Div([_note(result.views[n], n, place) for n in sorted(first)], className="vk-headlines"))
     n = 0
     for section in result.sections:
         inside: list[Any] = []
@@ -56,11 +57,14 @@ def _shown(view: View, place: Place) -> bool:
 def _view(result: Result, view: View, n: int, place: Place) -> Any:
     head = []
     if view.title:
-        head.append(html.H4(view.title))
-    if result.key and not isinstance(view, views.Note) and not result.partial:
+        head.append(html.H4(view.title, id=_part(place, "title", n)))
+    if result.key and not isinstance(view, views.Note):
         name = f"{n}-{view.kind}.png"
-        head.append(html.A("PNG", href=address(place, result, n, "png"), download=name, className="vk-download"))
-    note = [html.P(view.note, className="vk-note")] if view.note else []
+        link = html.A("PNG", href=address(place, result, n, "png"), download=name, id=_part(place, "png", n))
+        link.className = "vk-download"
+        link.hidden = result.partial
+        head.append(link)
+    note = [html.P(view.note, className="vk-note", id=_part(place, "note", n))] if view.note else []
     top = [html.Div(head, className="vk-view-head")] if head else []
     return html.Div([*top, _body(result, view, n, place), *note], className=f"vk-view vk-view-{view.kind}")
 
@@ -70,7 +74,7 @@ def _body(result: Result, view: View, n: int, place: Place) -> Any:
         case views.ImageGrid():
             return _grid(result, view, n, place)
         case views.Note():
-            return _note(view)
+            return _note(view, n, place)
         case views.Table():
             return table(view)
         case (
@@ -114,25 +118,34 @@ def item(given: views.GridItem, place: Place, picture: str | None = None) -> dic
         "similarity": given.similarity,
         "same": given.same_class,
         "version": known.version if known else None,
-        "src": f"{place.prefix}_vizkit/thumb/224/{picture}" if picture else None,
+        "src": f"{place.prefix}_vizkit/thumb/224/{picture}{_step(place)}" if picture else None,
     }
     return {k: v for k, v in fields.items() if v is not None}
 
 
-def _note(view: View) -> Any:
+def _note(view: View, n: int, place: Place) -> Any:
     assert isinstance(view, views.Note)
-    title = [html.H4(view.title)] if view.title else []
+    title = [html.H4(view.title, id=_part(place, "title", n))] if view.title else []
     warns = " vk-warning" if view.level == "warning" else ""
-    return html.Div([*title, html.P(view.text)], className=f"vk-card{warns}", role="note")
+    return html.Div([*title, html.P(view.text, id=_part(place, "text", n))], className=f"vk-card{warns}", role="note")
 
 
 def _drawn(result: Result, view: View, n: int, place: Place) -> Any:
     """The picture that an export would hold."""
     kind = "png" if isinstance(view, views.SpriteSheet | views.Media) else "svg"
     src = address(place, result, n, kind)
-    return Drawing(src=src, dark=None if isinstance(view, views.Media) else f"{src}?dark=1", alt=sentence(view))
+    dark = None if isinstance(view, views.Media) else f"{src}{'&' if '?' in src else '?'}dark=1"
+    return Drawing(src=src, dark=dark, alt=sentence(view), id=_part(place, "drawing", n))
 
 
 def address(place: Place, result: Result, n: int, kind: str) -> str:
     """Where the static picture of a result's n-th view is served."""
-    return f"{place.prefix}_vizkit/view/{result.key}/{n}.{kind}"
+    return f"{place.prefix}_vizkit/view/{result.key}/{n}.{kind}{_step(place)}"
+
+
+def _step(place: Place) -> str:
+    return f"?step={place.step}" if place.step >= 0 else ""
+
+
+def _part(place: Place, part: str, n: int) -> dict[str, Any]:
+    return ids.make(part, place.group, place.aio_id, f"view{n}")
